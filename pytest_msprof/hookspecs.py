@@ -1,0 +1,73 @@
+"""The hooks of pytest-msprof, for conftests and plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_msprof.registry import Registry
+    from pytest_msprof.results import Run
+    from pytest_msprof.summary import SessionSummary, TrialRecord
+
+__all__: list[str] = []
+
+
+@pytest.hookspec(historic=True)
+def pytest_msprof_register_simulators(registry: Registry) -> None:
+    """Register engines: `registry.simulators.add(name, cls)`."""
+
+
+@pytest.hookspec(historic=True)
+def pytest_msprof_register_benchmarks(registry: Registry) -> None:
+    """Register load generators: `registry.benchmarks.add(name, cls)`."""
+
+
+@pytest.hookspec(historic=True)
+def pytest_msprof_register_runners(registry: Registry) -> None:
+    """Register ModelRunners: `registry.runners.add(name, cls)`."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_msprof_settings(config: pytest.Config) -> Any:
+    """Return the settings of the session, a `pytest_msprof.settings.Settings`; the first answer wins."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_msprof_launch_service(simulator: Any, item: pytest.Item) -> Any:
+    """Start the engine that *simulator* operates, in another way than a local process.
+
+    Return a `pytest_msprof.service.Service`, or None to leave it to the next.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_msprof_service_ready(service: Any) -> bool | None:
+    """Say whether a started service is ready; None leaves it to health and a warm-up request."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_msprof_sampler(name: str, seed: int, constraints: tuple[str, ...]) -> Any:
+    """Return the `optuna.samplers.BaseSampler` behind `search=NAME`, or None."""
+
+
+def pytest_msprof_trial_finished(study: str, trial: TrialRecord) -> None:
+    """Learn that a trial was measured, found infeasible, or failed."""
+
+
+def pytest_msprof_run_recorded(run: Run, folder: Path) -> None:
+    """Learn that a run was sealed in *folder*."""
+
+
+def pytest_msprof_update_environment(environment: dict[str, Any], service: Any) -> None:
+    """Add facts to the environment that each run of *service* carries."""
+
+
+def pytest_msprof_write_report(name: str, summary: SessionSummary, folder: Path) -> Path | None:
+    """Write the report *name* (`--msprof-report`) into *folder* and return its path, or None."""
+
+
+def pytest_msprof_terminal_lines(summary: SessionSummary) -> list[str] | None:
+    """Return further lines for the terminal summary."""

@@ -1,0 +1,44 @@
+"""Identifiers and digests: UUIDs that sort by time, hashes that are the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+__all__ = ["digest", "directory_digest", "new_id"]
+
+DIGEST_LENGTH = 16
+
+
+def new_id() -> str:
+    """Return a UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, then random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    return str(uuid.UUID(int=value))
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits that depend on the JSON of *value* and nothing else."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def directory_digest(folder: Path, *, patterns: tuple[str, ...] = ("*.json", "*.jinja", "*.safetensors")) -> str:
+    """Return a digest of a model's folder: whole small files, size and both ends of large ones."""
+    state = hashlib.sha256()
+    for path in sorted({found for pattern in patterns for found in folder.glob(pattern)}):
+        size = path.stat().st_size
+        state.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            state.update(file.read(1 << 20))
+            if size > 1 << 20:
+                file.seek(max(size - (1 << 20), 1 << 20))
+                state.update(file.read())
+    return state.hexdigest()[:DIGEST_LENGTH]

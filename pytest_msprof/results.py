@@ -1,0 +1,266 @@
+"""What was measured: runs, trials and the performance index of the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
+
+from pytest_msprof.errors import MetricMissing, SampleTooSmall, UnknownName
+from pytest_msprof.samples import Samples
+from pytest_msprof.workload import Workload
+
+__all__ = ["SCHEMA_VERSION", "Distribution", "Measurement", "PerformanceIndex", "Run", "Value"]
+
+SCHEMA_VERSION = 1
+"""Version of `run.json`. 1: first release."""
+
+Value = Any
+"""A JSON value: None, bool, int, float, str, list or dict."""
+
+
+class PerformanceIndex(BaseModel):
+    """What a benchmark of the seed's interface found; units are SI."""
+
+    generate_speed: float | None = None
+    """Output throughput, token/s."""
+    time_to_first_token: float | None = None
+    """Mean time to first token, s."""
+    time_per_output_token: float | None = None
+    """Mean time per output token, s."""
+    success_rate: float | None = None
+    """Share of requests answered, 0 to 1 (the seed's text says percent; the code reads a share)."""
+    throughput: float | None = None
+    """Request throughput, request/s."""
+
+
+class Distribution(RootModel[dict[str, float]]):
+    """Statistics of one quantity over the requests of a run: `n`, mean, std, min, max, p50 to p99.
+
+    What the sample cannot support is absent, and asking for it raises `MetricMissing`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    def __getitem__(self, statistic: str) -> float:
+        try:
+            return self.root[statistic]
+        except KeyError:
+            pass
+        if statistic in SAMPLE_NEEDED and "n" in self.root:
+            needed = SAMPLE_NEEDED[statistic]
+            raise SampleTooSmall(f"{statistic} needs {needed} values, but got {self.root['n']:g}")
+        known = ", ".join(self.root) or "nothing"
+        raise MetricMissing(f"no statistic {statistic!r} (this distribution has: {known})")
+
+    @property
+    def n(self) -> int:
+        """Values behind the statistics, 0 where there are none or nobody said."""
+        return int(self.root.get("n", 0))
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return self["mean"]
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation."""
+        return self["std"]
+
+    @property
+    def min(self) -> float:
+        """Smallest value."""
+        return self["min"]
+
+    @property
+    def max(self) -> float:
+        """Largest value."""
+        return self["max"]
+
+    @property
+    def p50(self) -> float:
+        """Median."""
+        return self["p50"]
+
+    @property
+    def p90(self) -> float:
+        """90th percentile."""
+        return self["p90"]
+
+    @property
+    def p95(self) -> float:
+        """95th percentile."""
+        return self["p95"]
+
+    @property
+    def p99(self) -> float:
+        """99th percentile."""
+        return self["p99"]
+
+
+SAMPLE_NEEDED = {"mean": 1, "std": 2, "min": 1, "max": 1, "p50": 1, "p90": 10, "p95": 20, "p99": 100, "p99.9": 1000}
+"""Values a statistic needs: a percentile needs one value beyond it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a load generator hands back: figures, and the requests behind them where it has them."""
+
+    duration: float
+    """Seconds from the first send to the last end."""
+    completed: int
+    failed: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Scalar metrics by name (`output_throughput`, …); absent where there is no sample."""
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    """Distributions by name (`ttft`, …)."""
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Failed requests by class."""
+    samples: Samples | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures must know, one sentence each."""
+    complete: bool = True
+    """False when the load was cut short."""
+
+
+class Run(BaseModel):
+    """One workload against one launch of one configuration of one engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    launch_id: str
+    """The start of the engine that was measured: the unit of evidence."""
+    session_id: str = ""
+    case: str = ""
+    """Node id of the test from rootdir, without the repeat; empty outside of pytest."""
+    repeat: int = 0
+    engine: str = ""
+    load_generator: str = ""
+    fields: dict[str, Value] = Field(default_factory=dict)
+    """Server-side fields; what is absent was left to the engine."""
+    load_fields: dict[str, Value] = Field(default_factory=dict)
+    """Load-side fields beyond the workload."""
+    workload: Workload
+    workload_hash: str
+    model: str = ""
+    """Name of the model, as requests give it."""
+    model_digest: str = ""
+    device: str = ""
+    """Kind of the device: cpu, or the product name of an accelerator."""
+    environment: dict[str, Value] = Field(default_factory=dict)
+    """Versions, hardware and the command line of the engine; no secrets."""
+    started_at: datetime
+    duration: float
+    completed: int
+    failed: int
+    errors: dict[str, int] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    distributions: dict[str, Distribution] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    complete: bool = True
+
+    _samples: Samples | None = PrivateAttr(None)
+    _repeats: tuple[Run, ...] = PrivateAttr(())
+    _planned: int = PrivateAttr(1)
+
+    @property
+    def samples(self) -> Samples | None:
+        """The requests of this run, None where the load generator keeps none."""
+        return self._samples
+
+    @property
+    def repeats(self) -> tuple[Run, ...]:
+        """This run and the ones of the same case recorded before it in this session."""
+        return self._repeats or (self,)
+
+    @property
+    def planned(self) -> int:
+        """How many launches of this case the session plans."""
+        return self._planned
+
+    def with_samples(self, samples: Samples | None) -> Self:
+        """Return the same run with its requests beside it."""
+        return self._attach(_samples=samples)
+
+    def with_repeats(self, repeats: tuple[Run, ...], planned: int) -> Self:
+        """Return the same run, knowing the ones *repeats* recorded before it and how many will come."""
+        copy = self._attach(_planned=planned)
+        copy._repeats = (*repeats, copy)
+        return copy
+
+    def _attach(self, **private: Any) -> Self:
+        copy = self.model_copy()
+        for name, value in private.items():
+            setattr(copy, name, value)
+        return copy
+
+    @property
+    def ttft(self) -> Distribution:
+        """Time to first token, s."""
+        return self.distribution("ttft")
+
+    @property
+    def tpot(self) -> Distribution:
+        """Time per output token after the first event, s/token."""
+        return self.distribution("tpot")
+
+    @property
+    def itl(self) -> Distribution:
+        """Gaps between neighbouring events with content, s."""
+        return self.distribution("itl")
+
+    @property
+    def latency(self) -> Distribution:
+        """From the start of a request to its last event with content, s."""
+        return self.distribution("latency")
+
+    @property
+    def output_throughput(self) -> float:
+        """Output tokens of successful requests over the duration, token/s."""
+        return self.value("output_throughput")
+
+    @property
+    def request_throughput(self) -> float:
+        """Successful requests over the duration, request/s."""
+        return self.value("request_throughput")
+
+    @property
+    def success_rate(self) -> float:
+        """Successful requests over sent ones."""
+        return self.value("success_rate")
+
+    def distribution(self, name: str) -> Distribution:
+        """Return one distribution; raises `MetricMissing` where this run does not have it."""
+        try:
+            return self.distributions[name]
+        except KeyError:
+            raise self._missing(name) from None
+
+    def value(self, metric: str) -> float:
+        """Return one figure by name, `output_throughput` or `ttft.p50`.
+
+        Raises `UnknownName` for a metric that does not exist, and `MetricMissing` for one that this
+        run does not have.
+        """
+        from pytest_msprof.metrics import METRICS
+
+        name, _, statistic = metric.partition(".")
+        if name not in METRICS and name not in self.metrics and name not in self.distributions:
+            raise UnknownName("metric", name, METRICS)
+        if statistic:
+            return self.distribution(name)[statistic]
+        if name in self.metrics:
+            return self.metrics[name]
+        if name in self.distributions:
+            raise MetricMissing(f"{name!r} is a distribution: name a statistic, such as '{name}.p50'")
+        raise self._missing(name)
+
+    def _missing(self, name: str) -> MetricMissing:
+        has = ", ".join((*self.metrics, *self.distributions)) or "nothing"
+        return MetricMissing(f"this run has no metric {name!r} (it has: {has}); load generator: {self.load_generator!r}")

@@ -1,0 +1,104 @@
+"""What one session found, as report writers read it: runs, comparisons and studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pytest_msprof.comparison import Comparison, Delta
+from pytest_msprof.results import Run, Value
+from pytest_msprof.workload import Workload
+
+__all__ = ["Confirmation", "SessionSummary", "StudySummary", "TrialRecord"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class TrialRecord(_Frozen):
+    """One configuration that a study tried."""
+
+    number: int
+    fields: dict[str, Value]
+    """What was set; a field of the space that is absent was left to the engine."""
+    state: Literal["measured", "infeasible", "failed"]
+    value: float | None = None
+    """The objective, in its metric's unit; None where it was not measured."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """The objective and every constrained metric, by name (`ttft.p50`)."""
+    reason: str = ""
+    """Why it is infeasible or failed, one line."""
+    failure: str = ""
+    """Class of the failure (`pytest_msprof.failures`)."""
+    log_tail: str = ""
+    duration: float | None = None
+    """Seconds from ask to tell, start of the engine included."""
+    run_ids: tuple[str, ...] = ()
+
+
+class Confirmation(_Frozen):
+    """Fresh launches of one configuration, measured after the search."""
+
+    role: Literal["winner", "runner-up", "default"]
+    number: int
+    """The trial that proposed it."""
+    fields: dict[str, Value]
+    runs: tuple[Run, ...] = ()
+    failures: tuple[str, ...] = ()
+    """One line for each launch that failed."""
+    broken: int = 0
+    """Launches that missed a constraint."""
+
+
+class StudySummary(_Frozen):
+    """One study: what was searched, what came out, and how sure that is."""
+
+    name: str
+    """Node id of the study's test, without the item."""
+    key: str
+    engine: str
+    objective: str
+    subject_to: dict[str, float] = Field(default_factory=dict)
+    workload: Workload
+    space: dict[str, str] = Field(default_factory=dict)
+    """Field name → what it may be, in words."""
+    sampler: str = ""
+    seed: int = 0
+    n_trials: int
+    trials: tuple[TrialRecord, ...] = ()
+    winner: int | None = None
+    """Number of the recommended trial; None when nothing met the constraints."""
+    confirmations: tuple[Confirmation, ...] = ()
+    deltas: tuple[Delta, ...] = ()
+    """The winner against the default: objective and constraints."""
+    verdict: str = ""
+    """One sentence: what the user should do."""
+    command: str = ""
+    """Ready-to-run command line of the winner."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Environment variables the command needs."""
+    notes: tuple[str, ...] = ()
+
+    def trial(self, number: int) -> TrialRecord:
+        """Return the trial *number*."""
+        return next(trial for trial in self.trials if trial.number == number)
+
+
+class SessionSummary(_Frozen):
+    """One pytest session that measured something."""
+
+    session_id: str
+    started_at: datetime
+    duration: float
+    rootdir: str
+    engines: tuple[str, ...] = ()
+    runs: tuple[Run, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    studies: tuple[StudySummary, ...] = ()
+    golden_recorded: tuple[str, ...] = ()
+    """Cases whose runs became golden in this session."""
+    environment: Mapping[str, Value] = Field(default_factory=dict)

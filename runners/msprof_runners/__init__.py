@@ -1,0 +1,1 @@
+"""ModelRunner: one runner for CPU, CUDA and Ascend NPU."""
