@@ -1,0 +1,277 @@
+"""Models small enough to serve on any machine, made here: no download, the same bytes everywhere."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_msprof.errors import ConfigurationError, UnknownName
+
+__all__ = ["MODELS", "make_model"]
+
+RECIPE = "recipe.json"
+RECIPE_VERSION = 1
+
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
+BOS, EOS, PAD = 0, 2, 3
+
+WORD_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}
+"""
+
+STEMS = """
+accept account act add address agree allow answer appear apply argue arrange arrive ask attack avoid bank base beat
+believe block board book break bridge bring build burn burst call car care carry catch change charge check city claim
+class clean clear close coast cold collect color command common compare complete connect consider contain control cook
+cool copy corner cost count country cover create cross cry cut dance date deal decide deliver depend describe design
+develop direct discover discuss divide doctor double draw dream dress drink drive drop dry earn east eat edge effect
+engine enjoy enter escape event examine expect explain express extend face fact fail fall farm fear feed feel field
+fight figure fill film find finish fire fish fit flow fly follow force forest forget form frame free front fruit game
+garden gather glass grand great green ground group grow guard guess guide handle hang harbor hard heat help hold hope
+horse house hunt imagine improve include increase inform insert island join judge jump keep kick kind king kitchen
+know lake land language laugh lead learn leave letter level lift light limit line list listen load local lock long
+look machine manage mark market master match matter measure meet member mention metal method mind miss mix model moment
+morning mother mountain move music name nation nature need night north note notice number object observe offer office
+open operate order origin pain paint paper park part pass pattern pay people perform period person phone picture piece
+place plan plant play point poor post pound power prepare present press prevent print produce program promise protect
+prove provide public pull push question quick race rain raise range reach read reason receive record reduce refer
+region relate remain remember remove repeat replace report request require rest result return rich ride ring rise
+river road rock roll room round rule safe sail salt sample sand save scale school science score search season second
+section seek sell send sense serve set settle shape share sharp shelter shine ship shop short shout show sign silver
+simple sing sister sit size skill sleep slow small smile smooth snow soft soil solve sound source south space speak
+speed spell spend spirit spread spring square stand star start state station stay steel step stone stop store storm
+story stream street strong study subject succeed sugar suggest summer supply support surface surprise system table
+talk taste teach team tell test thank think throw tie time tone touch tower town track trade train travel tree trial
+trouble trust try turn type unit use value view village visit voice wait walk wall want warm wash watch water wave wear
+weather week weight west wheel white wide wild win wind winter wish wonder wood word work world write yard year young
+"""
+ENDINGS = ("", "s", "ed", "ing", "er", "ly", "able", "ment", "less", "ful", "ness", "ation")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a decoder-only transformer with grouped-query attention and tied embeddings."""
+
+    vocabulary: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    positions: int
+
+    @property
+    def head(self) -> int:
+        """Width of one attention head."""
+        return self.hidden // self.heads
+
+
+MODELS: Mapping[str, Shape] = {
+    "tiny-qwen2": Shape(vocabulary=4096, hidden=256, intermediate=512, layers=4, heads=4, kv_heads=2, positions=4096),
+}
+"""The models that can be made: 3.4 million parameters in the Qwen2 architecture, bf16, 7 MB."""
+
+
+def make_model(name: str, folder: Path) -> Path:
+    """Make the model *name* under *folder* unless it is there, and return its own folder.
+
+    Weights are random and the text it writes means nothing, but engines serve it like any model of
+    its architecture. It appears whole or not at all, also when two processes make it at once.
+
+    Raises `UnknownName` for a model that is not in `MODELS`, and `ConfigurationError` when something
+    else lies at its place.
+    """
+    if name not in MODELS:
+        raise UnknownName("model", name, MODELS)
+    target = folder / name
+    if _is_made(target):
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+    try:
+        _write(MODELS[name], scratch)
+        _write_json(scratch / RECIPE, {"name": name, "version": RECIPE_VERSION})
+        scratch.chmod(0o755)
+        _move(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _is_made(target: Path) -> bool:
+    """Say whether *target* holds what the current recipe makes; a stranger's folder is an error."""
+    if not target.exists():
+        return False
+    try:
+        return bool(json.loads((target / RECIPE).read_text(encoding="utf-8"))["version"] == RECIPE_VERSION)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(
+            f"{target} exists, but was not made here (it has no readable {RECIPE}):"
+            " move it away, or choose another folder"
+        ) from None
+
+
+def _move(scratch: Path, target: Path) -> None:
+    """Put the finished folder in place; whoever came first wins."""
+    if target.exists() and not _is_made(target):
+        shutil.rmtree(target.replace(scratch.with_suffix(".old")), ignore_errors=True)
+    try:
+        scratch.replace(target)
+    except OSError:
+        if not _is_made(target):
+            raise
+
+
+def _write(shape: Shape, folder: Path) -> None:
+    _write_json(folder / "config.json", _config(shape))
+    _write_json(folder / "generation_config.json", {**_token_ids(), "do_sample": False})
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config(shape))
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    _write_tokenizer(shape, folder / "tokenizer.json")
+    _write_tensors(folder / "model.safetensors", {name: _bfloat16(value) for name, value in _weights(shape)})
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, NDArray[np.uint16]]) -> None:
+    """Write the safetensors format: length of the header, header, tensors end to end."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, value in tensors.items():
+        start, end = end, end + value.nbytes
+        header[name] = {"dtype": "BF16", "shape": value.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.writelines(value.tobytes() for value in tensors.values())
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _token_ids() -> dict[str, Any]:
+    return {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
+
+
+def _config(shape: Shape) -> dict[str, Any]:
+    return {
+        **_token_ids(),
+        "architectures": ["Qwen2ForCausalLM"],
+        "attention_dropout": 0.0,
+        "dtype": "bfloat16",
+        "hidden_act": "silu",
+        "hidden_size": shape.hidden,
+        "initializer_range": 0.02,
+        "intermediate_size": shape.intermediate,
+        "max_position_embeddings": shape.positions,
+        "model_type": "qwen2",
+        "num_attention_heads": shape.heads,
+        "num_hidden_layers": shape.layers,
+        "num_key_value_heads": shape.kv_heads,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "use_sliding_window": False,
+        "vocab_size": shape.vocabulary,
+    }
+
+
+def _tokenizer_config(shape: Shape) -> dict[str, Any]:
+    return {
+        "add_bos_token": False,
+        "bos_token": SPECIAL_TOKENS[BOS],
+        "clean_up_tokenization_spaces": False,
+        "eos_token": SPECIAL_TOKENS[EOS],
+        "model_max_length": shape.positions,
+        "pad_token": SPECIAL_TOKENS[PAD],
+        "tokenizer_class": "Qwen2Tokenizer",
+    }
+
+
+def _write_tokenizer(shape: Shape, path: Path) -> None:
+    """Train a byte-level BPE on a text that is the same on every machine.
+
+    Normalizer and word pattern are Qwen2's: transformers builds the tokenizer of this architecture
+    anew with them, whatever stands in the file, and the harness must count as the engine does.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=shape.vocabulary,
+        min_frequency=1,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_text(), trainer)
+    tokenizer.save(str(path))
+
+
+def _text() -> Iterator[str]:
+    """Yield lines of word forms, each after a space, as inside a sentence."""
+    for ending, stem in itertools.product(ENDINGS, STEMS.split()):
+        yield f" {stem}{ending}"
+
+
+def _weights(shape: Shape) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield the tensors by name: projections normal with deviation 0.02, norms 1, biases 0."""
+    noise = np.random.PCG64(0)
+    query, key = shape.heads * shape.head, shape.kv_heads * shape.head
+    yield "model.embed_tokens.weight", _normal(noise, shape.vocabulary, shape.hidden)
+    for layer in range(shape.layers):
+        at = f"model.layers.{layer}"
+        for name, width in (("q", query), ("k", key), ("v", key)):
+            yield f"{at}.self_attn.{name}_proj.weight", _normal(noise, width, shape.hidden)
+            yield f"{at}.self_attn.{name}_proj.bias", np.zeros(width, np.float32)
+        yield f"{at}.self_attn.o_proj.weight", _normal(noise, shape.hidden, query)
+        yield f"{at}.mlp.gate_proj.weight", _normal(noise, shape.intermediate, shape.hidden)
+        yield f"{at}.mlp.up_proj.weight", _normal(noise, shape.intermediate, shape.hidden)
+        yield f"{at}.mlp.down_proj.weight", _normal(noise, shape.hidden, shape.intermediate)
+        yield f"{at}.input_layernorm.weight", np.ones(shape.hidden, np.float32)
+        yield f"{at}.post_attention_layernorm.weight", np.ones(shape.hidden, np.float32)
+    yield "model.norm.weight", np.ones(shape.hidden, np.float32)
+
+
+def _normal(noise: np.random.PCG64, rows: int, columns: int) -> NDArray[np.float32]:
+    """Draw normal values of deviation 0.02 as sums of twelve uniform ones.
+
+    Integers all the way: NumPy promises the bits of PCG64, but not those of its normal distribution.
+    """
+    words = noise.random_raw(rows * columns * 3).astype("<u8", copy=False)
+    sums = words.view("<u2").reshape(rows, columns, 12).sum(axis=-1, dtype=np.int64)
+    return np.asarray((sums - 6 * 0xFFFF) * (0.02 / 0x10000), np.float32)
+
+
+def _bfloat16(value: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round to the upper half of a float32, ties to even."""
+    bits = value.astype("<f4").view("<u4")
+    return np.asarray((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, "<u2")

@@ -1,0 +1,106 @@
+"""The models that are made here: whole, the same everywhere, and what they say they are."""
+
+from __future__ import annotations
+
+import json
+import struct
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from pytest_msprof.errors import ConfigurationError, UnknownName
+from pytest_msprof.ids import directory_digest
+from pytest_msprof.tiny_models import MODELS, make_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models"))
+
+
+def tensors(model):
+    data = (model / "model.safetensors").read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__")
+    body = data[8 + length :]
+    return {
+        name: (np.frombuffer(body[slice(*entry["data_offsets"])], "<u2").astype("<u4") << 16)
+        .view("<f4")
+        .reshape(entry["shape"])
+        for name, entry in header.items()
+    }
+
+
+def test_a_model_is_the_same_wherever_it_is_made(model, tmp_path):
+    assert directory_digest(make_model("tiny-qwen2", tmp_path)) == directory_digest(model)
+
+
+def test_it_holds_every_tensor_of_its_configuration(model):
+    config = json.loads((model / "config.json").read_text())
+    found = tensors(model)
+    layers = {name.split(".")[2] for name in found if ".layers." in name}
+    assert len(layers) == config["num_hidden_layers"]
+    assert found["model.embed_tokens.weight"].shape == (config["vocab_size"], config["hidden_size"])
+    assert sum(value.size for value in found.values()) == 3_412_224
+
+
+def test_projections_are_noise_and_norms_are_one(model):
+    found = tensors(model)
+    embedding = found["model.embed_tokens.weight"]
+    assert abs(embedding.std() - 0.02) < 0.0001
+    assert abs(embedding.mean()) < 0.0001
+    assert np.all(found["model.norm.weight"] == 1)
+    assert not np.any(found["model.layers.0.self_attn.q_proj.bias"])
+
+
+def test_its_tokenizer_fills_the_vocabulary_and_gives_back_any_text(model):
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    assert tokenizer.get_vocab_size() == MODELS["tiny-qwen2"].vocabulary
+    text = "Say 42 times: 你好, wörld!\n\n\tdone"
+    assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+def test_the_ids_of_special_tokens_agree_in_all_files(model):
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    names = json.loads((model / "tokenizer_config.json").read_text())
+    for file in ("config.json", "generation_config.json"):
+        ids = json.loads((model / file).read_text())
+        for role in ("bos", "eos", "pad"):
+            assert tokenizer.token_to_id(names[f"{role}_token"]) == ids[f"{role}_token_id"]
+
+
+def test_a_model_that_is_there_is_not_made_again(model):
+    before = {path: path.stat().st_mtime_ns for path in model.iterdir()}
+    assert make_model("tiny-qwen2", model.parent) == model
+    assert {path: path.stat().st_mtime_ns for path in model.iterdir()} == before
+
+
+def test_makers_at_the_same_time_leave_one_whole_model(model, tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        made = set(pool.map(lambda _: make_model("tiny-qwen2", tmp_path), range(3)))
+    assert made == {tmp_path / "tiny-qwen2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-qwen2"]
+    assert directory_digest(tmp_path / "tiny-qwen2") == directory_digest(model)
+
+
+def test_a_model_of_an_older_recipe_is_made_anew(model, tmp_path):
+    target = make_model("tiny-qwen2", tmp_path)
+    (target / "recipe.json").write_text('{"name": "tiny-qwen2", "version": 0}')
+    (target / "model.safetensors").unlink()
+    assert directory_digest(make_model("tiny-qwen2", tmp_path)) == directory_digest(model)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "tiny-qwen2").mkdir()
+    (tmp_path / "tiny-qwen2" / "weights.bin").write_text("precious")
+    with pytest.raises(ConfigurationError, match="was not made here"):
+        make_model("tiny-qwen2", tmp_path)
+    assert (tmp_path / "tiny-qwen2" / "weights.bin").read_text() == "precious"
+
+
+def test_an_unknown_model_names_the_known_ones(tmp_path):
+    with pytest.raises(UnknownName, match=r"unknown model 'tiny-qwen' \(known: tiny-qwen2\)"):
+        make_model("tiny-qwen", tmp_path)
