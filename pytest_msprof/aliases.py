@@ -12,7 +12,9 @@ from typing import Any
 
 __all__ = ["ALIASES", "install_aliases"]
 
-_CONFIG: dict[str, tuple[str, ...]] = {
+_Homes = dict[str, tuple[str, ...]]
+
+_CONFIG: _Homes = {
     "settings": (
         "MetricAlgorithm",
         "PerformanceConfig",
@@ -27,12 +29,14 @@ _CONFIG: dict[str, tuple[str, ...]] = {
     "results": ("PerformanceIndex",),
     "commands": ("VllmBenchmarkCommandConfig", "VllmCommandConfig"),
 }
-_COMMANDS = {"commands": ("VllmBenchmarkCommand", "VllmBenchmarkCommandConfig", "VllmCommand", "VllmCommandConfig")}
-_SIMULATOR = {"interfaces": ("CustomProcess", "SimulatorInterface")}
-_BENCHMARK = {"interfaces": ("BenchmarkInterface", "CustomProcess")}
-_REGISTER = {"registry": ("register_benchmarks", "register_simulator")}
+_COMMANDS: _Homes = {
+    "commands": ("VllmBenchmarkCommand", "VllmBenchmarkCommandConfig", "VllmCommand", "VllmCommandConfig")
+}
+_SIMULATOR: _Homes = {"interfaces": ("CustomProcess", "SimulatorInterface")}
+_BENCHMARK: _Homes = {"interfaces": ("BenchmarkInterface", "CustomProcess")}
+_REGISTER: _Homes = {"registry": ("register_benchmarks", "register_simulator")}
 
-_TREE: dict[str, dict[str, tuple[str, ...]]] = {
+_TREE: dict[str, _Homes] = {
     "config.config": _CONFIG,
     "config.custom_command": _COMMANDS,
     "optimizer.simulator": _SIMULATOR,
