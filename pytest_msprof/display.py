@@ -1,0 +1,107 @@
+"""Figures as people read them: scaled units, signed changes, fields on one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    from pytest_msprof.results import Value
+
+__all__ = ["ABSENT", "change", "duration", "field_values", "interval", "metric_value", "percent", "rate", "seconds"]
+
+ABSENT = "—"
+"""Stands where there is no figure."""
+
+NO_FIELDS = "engine defaults"
+TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+MINUTE, HOUR = 60, 3600
+
+
+def seconds(value: float | None) -> str:
+    """Return a time in the unit that suits it, with three digits: `71.7 ms`."""
+    if not _is_figure(value):
+        return ABSENT
+    rounded = float(f"{value:.2e}")
+    scale, unit = next((known for known in TIME_UNITS if abs(rounded) >= known[0]), TIME_UNITS[-1])
+    return f"{_three_digits(rounded / scale)} {unit}" if rounded else "0 s"
+
+
+def duration(value: float | None) -> str:
+    """Return a time that a person waited: `7 min 42 s`."""
+    if not _is_figure(value):
+        return ABSENT
+    if value < MINUTE:
+        return seconds(value)
+    whole = round(value)
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
+    return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} min"
+
+
+def rate(value: float | None, unit: str = "token/s") -> str:
+    """Return a rate with its unit: `1,500 token/s`."""
+    return f"{_three_digits(value)} {unit}".rstrip() if _is_figure(value) else ABSENT
+
+
+def change(value: float | None) -> str:
+    """Return a relative change with its sign: `+18.5%`."""
+    if not _is_figure(value):
+        return ABSENT
+    digits = 1 if abs(value) < 1 else 0
+    text = f"{value:+,.{digits}%}"
+    return "0.0%" if text in {"+0.0%", "-0.0%"} else text
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return the bounds of a relative change: `+12.0% to +25.1%`."""
+    if not (_is_figure(low) or _is_figure(high)):
+        return ABSENT
+    return f"{change(low)} to {change(high)}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share or a tolerance without a sign: `5%`, `97.9%`."""
+    return f"{100 * value:.3g}%" if _is_figure(value) else ABSENT
+
+
+def metric_value(name: str, value: float | None) -> str:
+    """Return *value* as the metric *name* (`ttft.p50`) is read; an unknown metric is a bare figure."""
+    from pytest_msprof.metrics import METRICS
+
+    known = METRICS.get(name.partition(".")[0])
+    unit = known.unit if known else ""
+    if unit in {"s", "s/token"}:
+        return seconds(value)
+    return percent(value) if unit == "1" else rate(value, unit)
+
+
+def field_values(fields: Mapping[str, Value]) -> str:
+    """Return fields on one line, in their own order: `continuous_batching=True num_blocks=64`."""
+    return " ".join(f"{name}={_field_value(value)}" for name, value in fields.items()) or NO_FIELDS
+
+
+def _field_value(value: Value) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        plain = value.isprintable() and value and not set(value) & set(" \"'=")
+        return value if plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return str(value)
+
+
+def _three_digits(value: float) -> str:
+    """Return three significant digits, or all of a whole part that has more."""
+    rounded = abs(float(f"{value:.2e}"))
+    if rounded == 0:
+        return "0"
+    decimals = min(max(2 - math.floor(math.log10(rounded)), 0), 9)
+    return f"{value:,.{decimals}f}"
+
+
+def _is_figure(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
