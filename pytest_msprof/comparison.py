@@ -1,0 +1,272 @@
+"""Comparing runs with golden ones: what changed, by how much, and whether that is sure enough to act on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from pytest_msprof.comparability import obstacles, same_experiment
+from pytest_msprof.errors import ConfigurationError, Regression
+from pytest_msprof.evidence import by_launch, shared_metrics, whole, why_missing
+from pytest_msprof.metrics import METRICS, metric
+from pytest_msprof.results import Run
+from pytest_msprof.statistics import centre, shift
+from pytest_msprof.verdicts import MIN_LAUNCHES, Delta, Verdict, judge
+
+__all__ = [
+    "LISTENER",
+    "MIN_LAUNCHES",
+    "STRICT",
+    "Comparison",
+    "ComparisonWarning",
+    "Delta",
+    "Tolerance",
+    "Verdict",
+    "compare",
+    "contrast",
+]
+
+STRICT: ContextVar[bool] = ContextVar("STRICT", default=False)
+"""Whether missing evidence fails (`--msprof-strict`)."""
+LISTENER: ContextVar[Callable[[Comparison], None] | None] = ContextVar("LISTENER", default=None)
+"""Hears of every comparison made, so that a session can report it."""
+
+
+class ComparisonWarning(UserWarning):
+    """A comparison had too little evidence for a verdict."""
+
+
+class Tolerance(Mapping[str, float]):
+    """The relative change of each metric that is still fine: `Tolerance({"ttft.p50": 0.10})` is 10 %.
+
+    Only the metrics named here gate. Raises `UnknownName` for a metric that does not exist, and
+    `ConfigurationError` for a tolerance that is no fraction.
+    """
+
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        for name, limit in limits.items():
+            metric(name)
+            number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+            if not (number and 0 < limit < 1):
+                raise ConfigurationError(
+                    f"the tolerance of {name!r} must be a fraction between 0 and 1 (0.05 is 5 %), but got {limit!r}"
+                )
+        self._limits = {name: float(limit) for name, limit in limits.items()}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that gate, in the order they were named."""
+        return tuple(self._limits)
+
+    def __getitem__(self, name: str) -> float:
+        return self._limits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._limits)
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def __repr__(self) -> str:
+        return f"Tolerance({self._limits})"
+
+
+class Comparison(BaseModel):
+    """Current runs against golden ones, metric by metric."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case: str = ""
+    engine: str = ""
+    deltas: tuple[Delta, ...] = ()
+    """Those that gate first."""
+    reasons: tuple[str, ...] = ()
+    """Why the two sides cannot be compared."""
+    golden_run_ids: tuple[str, ...] = ()
+    current_run_ids: tuple[str, ...] = ()
+    golden_missing: bool = False
+    """There was nothing to compare with; this session may become golden."""
+    pending: int = 0
+    """Launches still planned: the verdict falls with the last, since looking early at every one finds too much."""
+
+    @property
+    def gating(self) -> tuple[Delta, ...]:
+        """The deltas that decide."""
+        return tuple(delta for delta in self.deltas if delta.gates)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict among the metrics that gate."""
+        if self.reasons:
+            return "incomparable"
+        found = {delta.verdict for delta in self.gating}
+        return next((verdict for verdict in get_args(Verdict) if verdict in found), "descriptive")
+
+    def raise_for_regression(self, *, strict: bool | None = None) -> None:
+        """Raise `Regression` when a metric that gates is worse than its tolerance, or cannot be compared.
+
+        Too little evidence warns, and raises when *strict*; without a golden run it passes.
+        """
+        verdict = self.verdict
+        if self.golden_missing or verdict in ("improved", "unchanged"):
+            return
+        if verdict in ("regressed", "incomparable"):
+            raise Regression(self._message(verdict))
+        if self.pending or not self.gating:
+            return
+        if STRICT.get() if strict is None else strict:
+            raise Regression(self._message(verdict))
+        warnings.warn(self._message(verdict), ComparisonWarning, stacklevel=2)
+
+    def summary(self, *, everything: bool = False) -> str:
+        """Return one line of at most 80 columns for each metric that gates, or for *everything* measured."""
+        shown = self.deltas if everything or not self.gating else self.gating
+        return "\n".join(_line(delta) for delta in shown)
+
+    def _message(self, verdict: str) -> str:
+        worst = [delta for delta in self.gating if delta.verdict == verdict]
+        why = dict.fromkeys((*self.reasons, *(f"{delta.metric}: {delta.reason}" for delta in worst if delta.reason)))
+        lines = [f"{self.case or 'comparison'} is {verdict}", *why, *([self.summary()] if self.gating else [])]
+        return "\n".join(lines)
+
+
+def compare(
+    current: Run | Sequence[Run],
+    golden: Sequence[Run],
+    tolerance: Tolerance,
+    *,
+    floor: float | Mapping[str, float] | None = None,
+) -> Comparison:
+    """Compare *current* with *golden*; a single run stands for all its repeats in this session.
+
+    A metric is improved or regressed when the 95 % interval of its change lies beyond the
+    tolerance, by Holm's correction over the metrics of the tolerance, and unchanged when it lies
+    inside; otherwise it is inconclusive. With fewer than 4 launches on a side it is descriptive,
+    unless *floor* gives the standard deviation between launches on the log scale, measured earlier
+    on this machine (for all metrics, or by name).
+    """
+    runs, pending = _evidence(current)
+    names = list(dict.fromkeys([*tolerance, *shared_metrics(runs, golden)]))
+    reasons = _reasons(runs, golden)
+    found = Comparison(
+        case=runs[0].case if runs else "",
+        engine=runs[0].engine if runs else "",
+        deltas=_deltas(runs, golden, names, tolerance, floor=floor, pending=pending, comparable=not reasons),
+        reasons=reasons,
+        golden_run_ids=tuple(run.id for run in golden),
+        current_run_ids=tuple(run.id for run in runs),
+        golden_missing=not golden,
+        pending=pending,
+    )
+    if listener := LISTENER.get():
+        listener(found)
+    return found
+
+
+def contrast(current: Sequence[Run], golden: Sequence[Run], metrics: Sequence[str]) -> tuple[Delta, ...]:
+    """Compare two configurations of one engine: what differs between them is meant to.
+
+    Improved or regressed where the 95 % interval of the change excludes 0; otherwise inconclusive,
+    which reads as *not distinguishable*. Each metric is judged alone.
+    """
+    return _deltas(current, golden, metrics, {}, corrected=False)
+
+
+def _deltas(
+    current: Sequence[Run],
+    golden: Sequence[Run],
+    names: Sequence[str],
+    tolerance: Mapping[str, float],
+    *,
+    floor: float | Mapping[str, float] | None = None,
+    pending: int = 0,
+    comparable: bool = True,
+    corrected: bool = True,
+) -> tuple[Delta, ...]:
+    """Judge the metrics *names*, in this order."""
+    values = {name: (by_launch(golden, name), by_launch(current, name)) for name in names}
+    measured = {
+        name: shift(then, now, noise=_noise(floor, name, launches=min(len(then), len(now))))
+        for name, (then, now) in values.items()
+        if then and now
+    }
+    found = judge(measured, tolerance, pending=pending, corrected=corrected)
+    for name in names:
+        found[name] = found.get(name) or _one_sided(name, current, golden, tolerance.get(name))
+    if not comparable:
+        refused = {"verdict": "incomparable", "p_value": None, "reason": ""}
+        found = {name: delta.model_copy(update=refused) for name, delta in found.items()}
+    return tuple(found[name] for name in names)
+
+
+def _one_sided(name: str, current: Sequence[Run], golden: Sequence[Run], tolerance: float | None) -> Delta:
+    """Describe a metric that a side does not have."""
+    then, now = by_launch(golden, name), by_launch(current, name)
+    missing = [
+        f"{why_missing(runs, name)} ({side})"
+        for side, runs, values in (("now", current, now), ("golden", golden, then))
+        if runs and not values
+    ]
+    entry = METRICS.get(name.partition(".")[0])
+    return Delta(
+        metric=name,
+        unit=entry.unit if entry else "",
+        better=entry.better if entry else None,
+        golden=centre(then) if then else None,
+        current=centre(now) if now else None,
+        tolerance=tolerance,
+        verdict="incomparable" if missing else "descriptive",
+        launches_golden=len(then),
+        launches_current=len(now),
+        gates=tolerance is not None,
+        reason="; ".join(missing) or "there is no golden run yet",
+    )
+
+
+def _noise(floor: float | Mapping[str, float] | None, name: str, *, launches: int) -> float | None:
+    """Return the noise floor of a metric where the launches are too few to show their own."""
+    if launches >= MIN_LAUNCHES:
+        return None
+    return floor.get(name) if isinstance(floor, Mapping) else floor
+
+
+def _evidence(current: Run | Sequence[Run]) -> tuple[list[Run], int]:
+    """Return the runs to judge, and how many launches are still to come."""
+    if not isinstance(current, Run):
+        return list(current), 0
+    runs = [run for run in current.repeats if same_experiment(run, current)]
+    return runs, max(0, current.planned - len({run.launch_id for run in runs}))
+
+
+def _reasons(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
+    if not current:
+        return ("there is no current run",)
+    if not golden:
+        return ()
+    cut = [
+        f"every {side} run was cut short"
+        for side, runs in (("current", current), ("golden", golden))
+        if not whole(runs)
+    ]
+    return (*cut, *obstacles(current, golden))
+
+
+def _line(delta: Delta) -> str:
+    """Write one metric as benchstat does: golden, now, change with its interval, launches, verdict."""
+    interval = "" if delta.low is None or delta.high is None else f"{delta.low:+.0%}..{delta.high:+.0%}"
+    change = "" if delta.change is None else f"{delta.change:+.1%}"
+    launches = f"{delta.launches_golden}+{delta.launches_current}"
+    values = f"{_value(delta.golden, delta.unit):>9} {_value(delta.current, delta.unit):>9}"
+    return f"{delta.metric:<18} {values} {change:>7} {interval:>13} {launches:>5} {delta.verdict}"[:80]
+
+
+def _value(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    if unit in ("s", "s/token"):
+        return f"{value:.3g}s" if value >= 1 else f"{value * 1e3:.3g}ms"
+    return f"{value:.4g}" + ("/s" if unit.endswith("/s") else "")

@@ -1,0 +1,190 @@
+"""What became of each metric: improved, regressed, unchanged, or not known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pytest_msprof.metrics import METRICS
+from pytest_msprof.statistics import Difference, Shift, holm
+
+__all__ = ["MIN_LAUNCHES", "Delta", "Verdict", "judge"]
+
+Verdict = Literal["regressed", "incomparable", "inconclusive", "descriptive", "unchanged", "improved"]
+"""Worst first."""
+
+MIN_LAUNCHES = 4
+"""Launches a side that a verdict needs: two starts of one configuration differ by up to 50 %."""
+ALPHA = 0.05
+
+
+class Delta(BaseModel):
+    """What became of one metric."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metric: str
+    unit: str = ""
+    better: Literal["lower", "higher"] | None = None
+    """Which way is better; None for a metric of a plugin, which nobody can judge."""
+    golden: float | None = None
+    """Mean over launches, geometric where no value is 0; None where it was not measured."""
+    current: float | None = None
+    change: float | None = None
+    """Relative to golden, signed: 0.185 is +18.5 %."""
+    low: float | None = None
+    """Lower end of the 95 % interval of the change; None where the noise is unknown."""
+    high: float | None = None
+    tolerance: float | None = None
+    p_value: float | None = None
+    """Chance of such a difference if nothing changed, by Holm's correction over the metrics judged together."""
+    verdict: Verdict
+    launches_golden: int = 0
+    launches_current: int = 0
+    detectable: float | None = None
+    """Smallest change for the worse that this many launches would call in 80 % of cases."""
+    gates: bool = False
+    reason: str = ""
+    """Why the verdict is what it is, where the figures alone do not say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One metric and the rules it is judged by."""
+
+    name: str
+    measured: Shift
+    tolerance: float | None
+    pending: int
+    family: int = 1
+    """Metrics judged together with this one."""
+
+    @property
+    def better(self) -> Literal["lower", "higher"] | None:
+        entry = METRICS.get(self.name.partition(".")[0])
+        return entry.better if entry else None
+
+    @property
+    def difference(self) -> Difference:
+        return self.measured.difference or Difference(0.0, math.inf)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        return self.measured.band(self.tolerance or 0.0)
+
+    @property
+    def noise_is_known(self) -> bool:
+        """Whether an earlier measurement stands for the noise between launches."""
+        return math.isinf(self.difference.degrees) and math.isfinite(self.difference.error)
+
+    @property
+    def obstacle(self) -> tuple[Verdict, str] | None:
+        """Why there is no verdict yet, None where there is one."""
+        launches = f"{self.measured.launches_current} now, {self.measured.launches_golden} golden"
+        if self.measured.difference is None:
+            return "incomparable", f"golden is {self.measured.golden:g}: no change is relative to it"
+        if self.better is None:
+            return "descriptive", "which way is better is not known"
+        if self.pending:
+            return "descriptive", f"{self.pending} more launches are planned ({launches})"
+        if (
+            min(self.measured.launches_golden, self.measured.launches_current) < MIN_LAUNCHES
+            and not self.noise_is_known
+        ):
+            return (
+                "descriptive",
+                f"a verdict needs {MIN_LAUNCHES} launches a side ({launches}): --msprof-repeat {MIN_LAUNCHES}",
+            )
+        return None
+
+    def decide(self, adjusted: float) -> tuple[Verdict, str]:
+        """Return the verdict and its reason; *adjusted* is the p-value of a change beyond the tolerance."""
+        by_floor = "by the noise between launches measured earlier" if self.noise_is_known else ""
+        if adjusted < ALPHA:
+            worse = (self.difference.estimate > 0) == (self.better == "lower")
+            return ("regressed" if worse else "improved"), by_floor
+        (low, high), (floor, ceiling) = self.difference.interval(), self.band
+        if self.tolerance and floor <= low and high <= ceiling:
+            return "unchanged", by_floor
+        if self.difference.p_value(*self.band) < ALPHA:
+            return (
+                "inconclusive",
+                f"one of {self.family} metrics looks like this by chance too often (Holm's correction)",
+            )
+        if self.tolerance is None:
+            return "inconclusive", "not distinguishable"
+        return (
+            "inconclusive",
+            f"the interval crosses the tolerance of {self.tolerance:.3g}: more launches would narrow it",
+        )
+
+    def delta(self, verdict: Verdict, reason: str, p_value: float | None) -> Delta:
+        """Write everything down."""
+        entry = METRICS.get(self.name.partition(".")[0])
+        known = self.measured.difference is not None
+        low, high = self.difference.interval() if math.isfinite(self.difference.error) else (math.inf, math.inf)
+        return Delta(
+            metric=self.name,
+            unit=entry.unit if entry else "",
+            better=self.better,
+            golden=self.measured.golden,
+            current=self.measured.current,
+            change=self.measured.relative(self.difference.estimate) if known else None,
+            low=self.measured.relative(low),
+            high=self.measured.relative(high),
+            tolerance=self.tolerance,
+            p_value=p_value,
+            verdict=verdict,
+            launches_golden=self.measured.launches_golden,
+            launches_current=self.measured.launches_current,
+            detectable=self._detectable(),
+            gates=self.tolerance is not None,
+            reason=reason,
+        )
+
+    def _detectable(self) -> float | None:
+        shortest = self.difference.detectable(alpha=ALPHA / self.family)
+        low, high = self.band
+        found = self.measured.relative(low - shortest if self.better == "higher" else high + shortest)
+        return None if found is None else abs(found)
+
+
+def judge(
+    measured: Mapping[str, Shift],
+    tolerance: Mapping[str, float],
+    *,
+    pending: int = 0,
+    corrected: bool = True,
+) -> dict[str, Delta]:
+    """Return the verdict on each metric.
+
+    A metric is improved or regressed when the 95 % interval of its change lies beyond the
+    tolerance, or excludes 0 where it has none. Holm's correction runs over the metrics of the
+    tolerance, and over the others by themselves, unless not *corrected*.
+    """
+    claims = [_Claim(name, shift, tolerance.get(name), pending) for name, shift in measured.items()]
+    found: dict[str, Delta] = {}
+    for family in ([c for c in claims if c.tolerance is not None], [c for c in claims if c.tolerance is None]):
+        open_claims = [claim for claim in family if claim.obstacle is None]
+        size = len(open_claims) if corrected else 1
+        changed = _adjusted([claim.difference.p_value() for claim in open_claims], corrected=corrected)
+        beyond = _adjusted([claim.difference.p_value(*claim.band) for claim in open_claims], corrected=corrected)
+        p_values = {
+            claim.name: pair for claim, pair in zip(open_claims, zip(changed, beyond, strict=True), strict=True)
+        }
+        for claim in family:
+            if claim.obstacle:
+                found[claim.name] = claim.delta(*claim.obstacle, None)
+                continue
+            p_value, adjusted = p_values[claim.name]
+            sized = _Claim(claim.name, claim.measured, claim.tolerance, pending, size)
+            found[claim.name] = sized.delta(*sized.decide(adjusted), p_value)
+    return {name: found[name] for name in measured}
+
+
+def _adjusted(p_values: Sequence[float], *, corrected: bool) -> list[float]:
+    return holm(p_values) if corrected else list(p_values)
