@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 Fields = tuple[OptimizerConfigField, ...]
+
+VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
+"""An element of a command that stands for a variable of the environment."""
 
 
 class Stage(Enum):
@@ -142,15 +146,28 @@ class CustomProcess:
         self._extra_field = tuple(given.values())
 
     @property
+    def extra_field(self) -> Fields:
+        """Fields that were given although this program does not declare them."""
+        return getattr(self, "_extra_field", ())
+
+    @property
     def run_log(self) -> str | None:
         """Path of the log, None before the start."""
         return str(self.process.log_path) if self.process else None
 
     def before_run(self, run_params: Fields | None = None) -> None:
-        """Put the fields whose position is `env` into the environment and the command."""
-        for entry in run_params or ():
+        """Put the fields whose position is `env` into the environment and the command.
+
+        A declared field that is not given has its declared value; a `$NAME` that nobody set takes
+        its option away with it.
+        """
+        fields = {entry.name: entry for entry in (*self.data_field, *(run_params or ()))}
+        for entry in fields.values():
             if entry.config_position == "env":
                 self._apply(entry.name.upper().strip(), entry.value)
+        for part in list(self.command or ()):
+            if VARIABLE.fullmatch(str(part)):
+                self._apply(part[1:], self.env.get(part[1:]))
 
     def _apply(self, name: str, value: Value) -> None:
         """Set one variable; an absent value takes its option away with it."""
@@ -278,6 +295,16 @@ class SimulatorInterface(CustomProcess, ABC):
     def request_options(self, output_tokens: int) -> Mapping[str, Value]:
         """Body fields that make this engine answer exactly *output_tokens* tokens, greedily."""
         return {"temperature": 0, "ignore_eos": True, "max_tokens": output_tokens}
+
+    def preflight(self) -> None:
+        """Raise `ConfigurationError` for what can be seen before the start: no program, no model."""
+
+    def engine_version(self) -> str:
+        """The engine's version, without starting it; empty where nobody can say.
+
+        Studies of different versions never mix.
+        """
+        return ""
 
     def describe(self) -> Mapping[str, Value]:
         """Facts for the run's environment: version, build; called on the ready engine."""
