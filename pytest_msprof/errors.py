@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_msprof.process import EngineProcess
+    from pytest_msprof.interfaces import ProcessHandle
 
 __all__ = [
     "ConfigurationError",
@@ -49,6 +49,9 @@ __all__ = [
     "StoreError",
     "UnknownName",
 ]
+
+CAUSE_LINES = 1000
+"""How far up a log its root cause is looked for; vLLM prints three tracebacks after it."""
 
 
 class MsprofError(Exception):
@@ -117,16 +120,16 @@ class ServiceExited(ServiceError):
     """The engine ended before it should."""
 
     @classmethod
-    def from_process(cls, process: EngineProcess, *, under_load: bool = False) -> ServiceExited:
+    def from_process(cls, process: ProcessHandle, *, under_load: bool = False) -> ServiceExited:
         """Describe an ended *process*: exit code, class of failure, last words."""
         from pytest_msprof.failures import CRASHED_UNDER_LOAD, classify, root_cause
 
-        tail = process.log_tail()
-        failure = classify(tail, process.returncode)
+        log = process.log_tail(CAUSE_LINES)
+        failure = classify(log, process.returncode)
         if under_load and failure == "does not start":
             failure = CRASHED_UNDER_LOAD
-        message = f"{process.name} ended with exit code {process.returncode} ({failure}): {root_cause(tail)}"
-        return cls(message, failure=failure, log_tail=tail)
+        message = f"{process.name} ended with exit code {process.returncode} ({failure}): {root_cause(log)}"
+        return cls(message, failure=failure, log_tail=process.log_tail())
 
 
 class LoadError(MsprofError):

@@ -1,0 +1,131 @@
+"""Keeping secrets out of what is stored and shown: keys, tokens, passwords become `***`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+__all__ = ["MASK", "is_secret_name", "redact", "secrets_in"]
+
+T = TypeVar("T")
+
+MASK = "***"
+SHORTEST_SECRET = 6
+"""Shorter values stand in logs by chance: `OPENAI_API_KEY=EMPTY`."""
+
+SECRET_PART = re.compile(r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|ACCESS_?TOKEN|AUTH_?TOKEN")
+SECRET_END = re.compile(r"(?:^TOKEN|^APIKEY|^AUTHORIZATION|^PROXY_AUTHORIZATION|^(?:SET_)?COOKIE|_KEY|_TOKEN)$")
+HARMLESS = re.compile(
+    r"(?:^|_)(?:public|primary|foreign|sort|group|cache|golden|study|run|lease"
+    r"|first|next|last|input|output|prompt|per|each|bos|eos|pad|unk|sep|cls|mask|stop|special|image)_(?:key|token)$"
+)
+"""Words of tables and of language models, such as `time_per_output_token`."""
+
+AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#:@]*)(?P<rest>[^\s/?#]*)@")
+QUERY = re.compile(r"(?P<name>[?&;](?P<key>[\w.~-]+)=)(?P<value>[^&;#\s\"']+)")
+QUERY_NAMES = frozenset({"key", "sig", "signature", "auth", "code"})
+BEARER = re.compile(r"(?P<scheme>\b(?:Bearer|Basic)\s+)[^\s\"',;]+", re.IGNORECASE)
+HEADER = re.compile(
+    r"(?P<name>\b(?:Proxy-)?Authorization\b[\"']?\s*[:=]\s*[\"']?)(?P<scheme>\w+\s+)?[^\s\"',;]+", re.IGNORECASE
+)
+ASSIGNMENT = re.compile(
+    r"(?P<before>(?P<name>[A-Za-z_][\w.-]*)[\"']?(?:\s*[:=]\s*|\s+))"
+    r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|\[[^\]\n]*\]|[^\s,;&\"'\])}]+)"
+)
+WHOLE_ASSIGNMENT = re.compile(r"(?P<before>-{0,2}(?P<name>[A-Za-z_][\w.-]*)=)(?P<value>.+)", re.DOTALL)
+TOKEN_SHAPE = re.compile(r"\b(?:sk|hf|ghp|gho|ghs|glpat|xox[abp]|AKIA)[-_]?[A-Za-z0-9][\w-]{15,}")
+
+
+def redact(value: T) -> T:
+    """Return a copy of *value*, text, list, mapping or any nesting of them, without its secrets.
+
+    A list of texts is read as an argument list: what follows `--api-key` goes too.
+    """
+    return cast("T", _redact(value))
+
+
+def is_secret_name(name: str) -> bool:
+    """Say whether what *name* stands for is a secret: `HF_TOKEN`, `apiKey`, `--password`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.lstrip("-"))
+    words = re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_")
+    if HARMLESS.search(words):
+        return False
+    return bool(SECRET_PART.search(words.upper()) or SECRET_END.search(words.upper()))
+
+
+def secrets_in(env: Mapping[str, str], command: Sequence[str]) -> tuple[str, ...]:
+    """Return the secret values themselves, longest first, to be struck from a program's output."""
+    given = [*env.values(), *command]
+    cleaned = [*redact(dict(env)).values(), *redact(list(command))]
+    found = {_difference(old, new) for old, new in zip(given, cleaned, strict=True) if old != new}
+    return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _difference(old: str, new: str) -> str:
+    before, _, after = new.partition(MASK)
+    return old[len(before) : len(old) - len(after)]
+
+
+def _redact(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        return {key: _named(str(key), entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_items(value))
+    if isinstance(value, list):
+        return list(_items(value))
+    return value
+
+
+def _named(name: str, value: Any) -> Any:
+    """Redact what stands under *name*; absence and switches tell nothing."""
+    if value is None or isinstance(value, bool) or value == "":
+        return value
+    return MASK if is_secret_name(name) else _redact(value)
+
+
+def _items(values: Sequence[Any]) -> Iterator[Any]:
+    """Redact list items, and every value of an option that takes secrets, of which vLLM's takes several."""
+    first = following = False
+    for value in values:
+        option = isinstance(value, str) and value.startswith("--" if first else "-")
+        if following and not option:
+            yield MASK
+            first = False
+            continue
+        first = following = option and "=" not in value and is_secret_name(value)
+        yield _redact(value)
+
+
+def _text(text: str) -> str:
+    whole = WHOLE_ASSIGNMENT.fullmatch(text)
+    if whole and is_secret_name(whole["name"]):
+        return f"{whole['before']}{MASK}"
+    text = AUTHORITY.sub(_without_password, text)
+    text = QUERY.sub(_without_parameter, text)
+    text = HEADER.sub(lambda match: f"{match['name']}{match['scheme'] or ''}{MASK}", text)
+    text = BEARER.sub(lambda match: f"{match['scheme']}{MASK}", text)
+    text = ASSIGNMENT.sub(_without_value, text)
+    return TOKEN_SHAPE.sub(MASK, text)
+
+
+def _without_password(match: re.Match[str]) -> str:
+    """Keep the user of `user:password@`; a lone user name, as in `https://TOKEN@host`, may be a token."""
+    user = f"{match['user']}:" if match["rest"].startswith(":") else ""
+    return f"{match['scheme']}{user}{MASK}@"
+
+
+def _without_parameter(match: re.Match[str]) -> str:
+    secret = match["key"].lower() in QUERY_NAMES or is_secret_name(match["key"])
+    return f"{match['name']}{MASK}" if secret else match[0]
+
+
+def _without_value(match: re.Match[str]) -> str:
+    """Mask an assigned value; after a mere space only that of an option: `--token X`, not "the token is"."""
+    assigns = match["before"].rstrip().endswith((":", "="))
+    option = match.start() > 0 and match.string[match.start() - 1] == "-"
+    if not is_secret_name(match["name"]) or not (assigns or option):
+        return match[0]
+    return f"{match['before']}{MASK}"
