@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -165,13 +165,15 @@ class Run(BaseModel):
     notes: tuple[str, ...] = ()
     complete: bool = True
 
-    _samples: Samples | None = PrivateAttr(None)
+    _samples: Samples | Callable[[], Samples | None] | None = PrivateAttr(None)
     _repeats: tuple[Run, ...] = PrivateAttr(())
     _planned: int = PrivateAttr(1)
 
     @property
     def samples(self) -> Samples | None:
-        """The requests of this run, None where the load generator keeps none."""
+        """The requests of this run, None where the load generator keeps none; read when first asked for."""
+        if callable(self._samples):
+            self._samples = self._samples()
         return self._samples
 
     @property
@@ -184,8 +186,8 @@ class Run(BaseModel):
         """How many launches of this case the session plans."""
         return self._planned
 
-    def with_samples(self, samples: Samples | None) -> Self:
-        """Return the same run with its requests beside it."""
+    def with_samples(self, samples: Samples | Callable[[], Samples | None] | None) -> Self:
+        """Return the same run with its requests beside it, or with what reads them."""
         return self._attach(_samples=samples)
 
     def with_repeats(self, repeats: tuple[Run, ...], planned: int) -> Self:
@@ -263,4 +265,6 @@ class Run(BaseModel):
 
     def _missing(self, name: str) -> MetricMissing:
         has = ", ".join((*self.metrics, *self.distributions)) or "nothing"
-        return MetricMissing(f"this run has no metric {name!r} (it has: {has}); load generator: {self.load_generator!r}")
+        return MetricMissing(
+            f"this run has no metric {name!r} (it has: {has}); load generator: {self.load_generator!r}"
+        )

@@ -1,0 +1,281 @@
+"""Runs on disk: one directory each, written once and never changed.
+
+While it is measured a run is `<id>.partial`, whose requests stay readable however the writer ends;
+`seal` makes it `<id>`. Two processes never touch the same directory, so no lock is waited for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial as bind
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pytest_msprof import blocks
+from pytest_msprof.errors import SchemaTooNew, StoreError
+from pytest_msprof.results import SCHEMA_VERSION, Run
+from pytest_msprof.samples import Samples
+
+__all__ = ["Leftover", "PartialRun", "RunStore", "check_schema", "read_json", "read_run", "write_json", "write_run"]
+
+PARTIAL = ".partial"
+RUN_FILE = "run.json"
+SAMPLES_FILE = "samples.msb"
+
+
+class PartialRun:
+    """A run that is being measured; keep the object alive, since its lock tells others so."""
+
+    def __init__(self, run_id: str, folder: Path) -> None:
+        self.run_id, self.folder = run_id, folder
+        self.written = 0
+        """Requests written so far."""
+        with _as_store_error(folder):
+            folder.mkdir(parents=True)
+            self._file = os.open(folder / SAMPLES_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def write(self, samples: Samples) -> None:
+        """Append finished requests; from then on they survive the end of this process."""
+        if not len(samples):
+            return
+        with _as_store_error(self.folder / SAMPLES_FILE):
+            blocks.append(self._file, samples)
+        self.written += len(samples)
+
+    def complete(self, samples: Samples | None) -> None:
+        """Make the file hold exactly *samples*, whatever was streamed; None leaves it as it is."""
+        if samples is None or len(samples) == self.written:
+            return
+        with _as_store_error(self.folder / SAMPLES_FILE):
+            os.ftruncate(self._file, 0)
+        self.written = 0
+        self.write(samples)
+
+    def discard(self) -> None:
+        """Remove what was measured."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sync(self) -> None:
+        """Wait until the requests reached the disk."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let go of the file and its lock, once."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a writer left that ended before it sealed its run."""
+
+    run_id: str
+    folder: Path
+
+    @property
+    def samples(self) -> Samples:
+        """Every request that was written whole."""
+        path = self.folder / SAMPLES_FILE
+        with _as_store_error(path):
+            return blocks.read(path, torn=True) if path.exists() else Samples.of([])
+
+
+class RunStore:
+    """The runs below one folder, oldest first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self, run_id: str) -> PartialRun:
+        """Begin a run.
+
+        Raises `StoreError` when the folder cannot be written, or has a run of that id.
+        """
+        if self._path(run_id).exists():
+            raise StoreError(f"{self._path(run_id)} exists: a run is written once")
+        return PartialRun(run_id, self._path(run_id + PARTIAL))
+
+    def seal(self, partial: PartialRun, run: Run) -> Path:
+        """Write down *run* and make the partial one permanent; return its folder.
+
+        Raises `StoreError` when *run* is another one, or holds what JSON cannot.
+        """
+        if run.id != partial.run_id:
+            raise StoreError(f"run {run.id} cannot be sealed in the folder of run {partial.run_id}")
+        target = self._path(run.id)
+        with _as_store_error(target):
+            write_run(partial.folder / RUN_FILE, run)
+            if partial.written:
+                partial.sync()
+            else:
+                (partial.folder / SAMPLES_FILE).unlink()
+            partial.folder.rename(target)
+            partial.close()
+            _sync(self.folder)
+        return target
+
+    def load(self, run: str | Path) -> Run:
+        """Read a run by its id, or the path of its directory; its requests are read when asked for.
+
+        Raises `StoreError` where it is missing or damaged, and `SchemaTooNew` where a newer
+        version wrote it.
+        """
+        path = run if isinstance(run, Path) else self._path(run)
+        return read_run(path / RUN_FILE).with_samples(bind(self.samples, path))
+
+    def samples(self, path: Path) -> Samples | None:
+        """Read the requests of the run in directory *path*, None where it has none."""
+        with _as_store_error(path):
+            return blocks.read(path / SAMPLES_FILE) if (path / SAMPLES_FILE).exists() else None
+
+    def runs(self, session_id: str | None = None) -> Iterator[Run]:
+        """Yield the runs of one session, or all; one that another process removes meanwhile is left out."""
+        for run_id in self._ids():
+            try:
+                run = self.load(run_id)
+            except StoreError:
+                if self._path(run_id).exists():
+                    raise
+                continue
+            if session_id in (None, run.session_id):
+                yield run
+
+    def partials(self) -> list[Leftover]:
+        """Return what ended writers left; runs that are being measured are not among it."""
+        found = (Leftover(path.name.removesuffix(PARTIAL), path) for path in sorted(self.folder.glob(f"*{PARTIAL}")))
+        return [leftover for leftover in found if _is_abandoned(leftover.folder / SAMPLES_FILE)]
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run; nobody ever sees half of one."""
+        path = self._path(run_id)
+        doomed = path.with_name(f".{path.name}.deleted")
+        with _as_store_error(path):
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove all but the newest *keep* runs, and leftovers older than those; return their ids."""
+        ids = self._ids()
+        old = ids[: max(0, len(ids) - keep)]
+        for run_id in old:
+            self.delete(run_id)
+        bound = old[-1] if old else ""
+        stale = [leftover for leftover in self.partials() if leftover.run_id < bound]
+        for leftover in stale:
+            self.delete(leftover.folder.name)
+        return [*old, *(leftover.run_id for leftover in stale)]
+
+    def _ids(self) -> list[str]:
+        if not self.folder.is_dir():
+            return []
+        with os.scandir(self.folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+        return sorted(name for name in names if not name.startswith(".") and not name.endswith(PARTIAL))
+
+    def _path(self, name: str) -> Path:
+        if name != Path(name).name or name.startswith("."):
+            raise StoreError(f"{name!r} is no id of a run")
+        return self.folder / name
+
+
+def read_run(path: Path) -> Run:
+    """Read one `run.json`.
+
+    Raises `StoreError` where it is missing or damaged, and `SchemaTooNew` where a newer version
+    wrote it; both name the file.
+    """
+    data = read_json(path)
+    check_schema(path, data, SCHEMA_VERSION)
+    try:
+        return Run.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise StoreError(f"{path} is no run: {place}: {problem['msg'].lower()}") from None
+
+
+def write_run(path: Path, run: Run) -> None:
+    """Write one `run.json`, whole or not at all.
+
+    Raises `StoreError` when the run holds what JSON cannot, such as an infinite metric.
+    """
+    try:
+        write_json(path, run.model_dump(mode="json"))
+    except ValueError as error:
+        raise StoreError(f"run {run.id} cannot be written to {path}: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises `StoreError` that names the file where there is none."""
+    with _as_store_error(path):
+        text = path.read_bytes()
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"{path} is no JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise StoreError(f"{path} holds a {type(data).__name__}, but a JSON object was wanted")
+    return data
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write *data* beside *path* and rename it, so that a reader sees the old file or the new one."""
+    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with _as_store_error(path):
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+
+def check_schema(path: Path, data: dict[str, Any], supported: int) -> None:
+    """Refuse a file that a newer version wrote, by name."""
+    found = data.get("schema_version")
+    if not isinstance(found, int):
+        raise StoreError(f"{path} has no schema version (this version reads up to {supported})")
+    if found > supported:
+        raise SchemaTooNew(
+            f"{path} has schema version {found}, but this version reads up to {supported}: upgrade pytest-msprof"
+        )
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Say whether nobody holds the lock of a partial run's file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return path.parent.is_dir()
+    return True
+
+
+def _sync(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _as_store_error(path: Path) -> Iterator[None]:
+    """Name the file and what the system said."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{error.filename or path}: {error.strerror or error}") from error
