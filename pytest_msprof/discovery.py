@@ -1,0 +1,23 @@
+"""What is installed, outside of a test session: fills the registry for the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_msprof import hookspecs
+from pytest_msprof.aliases import install_aliases
+from pytest_msprof.errors import PluginError
+from pytest_msprof.loading import load_plugins
+from pytest_msprof.registry import REGISTRY
+
+__all__ = ["discover"]
+
+
+def discover() -> list[PluginError]:
+    """Register every installed engine, benchmark and runner, and return what could not be loaded."""
+    install_aliases()
+    manager = pytest.PytestPluginManager()
+    manager.add_hookspecs(hookspecs)
+    for kind in ("simulators", "benchmarks", "runners"):
+        getattr(manager.hook, f"pytest_msprof_register_{kind}").call_historic(kwargs={"registry": REGISTRY})
+    return load_plugins(manager.register)
