@@ -50,10 +50,10 @@ def _run(given: list[str]) -> int:
         part = commands.add_parser(name, help=command.help, description=command.help)
         if name == chosen:
             import_module(f"pytest_msprof.{command.module}").add_arguments(part)
-    if chosen in _COMMANDS and _COMMANDS[chosen].forwards:
-        args, args.rest = parser.parse_known_args(given)
-    else:
-        args = parser.parse_args(given)
+    args, rest = parser.parse_known_args(given)
+    if rest and not _COMMANDS[args.command].forwards:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.rest = rest
     return int(import_module(f"pytest_msprof.{_COMMANDS[args.command].module}").main(args))
 
 

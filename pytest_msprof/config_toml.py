@@ -49,6 +49,7 @@ class IgnoredSetting(UserWarning):
 class _Session:
     """What the command line said, for settings that a plugin makes later."""
 
+    searched: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
     model: str = ""
 
@@ -56,9 +57,13 @@ class _Session:
 _session = _Session()
 
 
-def use(*, files: Sequence[Path] | None = None, model: str | None = None) -> None:
-    """Let settings made from now on read *files* last, and serve *model* where they name none."""
+def use(
+    *, searched: Sequence[Path] | None = None, files: Sequence[Path] | None = None, model: str | None = None
+) -> None:
+    """Let settings made from now on read *searched* and then *files* last, and serve *model* where they name none."""
     global _session  # noqa: PLW0603 - a plugin makes its settings without any argument
+    if searched is not None:
+        _session = replace(_session, searched=tuple(searched))
     if files is not None:
         _session = replace(_session, files=tuple(files))
     if model is not None:
@@ -80,7 +85,8 @@ def config_files() -> tuple[Path, ...]:
     for path in named:
         if not path.is_file():
             raise InvalidSettings(f"settings file {str(path)!r} does not exist")
-    found = [path for path in (Path.home() / OWN_NAME, Path.cwd() / OWN_NAME) if path.is_file()]
+    usual = (Path.home() / OWN_NAME, Path.cwd() / OWN_NAME, *_session.searched)
+    found = [path for path in usual if path.is_file()]
     return tuple(dict.fromkeys(path.resolve() for path in (*found, *named)))
 
 

@@ -23,7 +23,7 @@ _loaded: dict[tuple[str, str], ModuleType | PluginError | None] = {}
 """(distribution, value) → the hook module, the failure, or None for a callable that was called."""
 
 
-def load_plugins(register: Callable[[object, str], None]) -> list[PluginError]:
+def load_plugins(register: Callable[[object, str], object]) -> list[PluginError]:
     """Load every installed plugin and return what went wrong, one error a plugin.
 
     A hook module goes to *register* with its name at each call, for there may be several plugin
@@ -71,7 +71,7 @@ def _load(entry: EntryPoint) -> ModuleType | PluginError | None:
     return None
 
 
-def _register(entry: EntryPoint, module: ModuleType, register: Callable[[object, str], None]) -> PluginError | None:
+def _register(entry: EntryPoint, module: ModuleType, register: Callable[[object, str], object]) -> PluginError | None:
     try:
         with registering(_source(entry)):
             register(module, entry.name)

@@ -40,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the study and return pytest's exit code."""
     _check(args)
-    files = [path for path in (Path.home() / CONFIG, Path.cwd() / CONFIG) if path.is_file()]
-    config_toml.use(files=(*files, *([args.config] if args.config else ())))
+    config_toml.use(searched=(Path.home() / CONFIG, Path.cwd() / CONFIG))
     session = OptimizerSession(
         args.engine,
         args.benchmark_policy,

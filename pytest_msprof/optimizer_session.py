@@ -14,6 +14,7 @@ from pytest_msprof.errors import ConfigurationError, MsprofError
 from pytest_msprof.optimizer_csv import write_csv, write_trials
 from pytest_msprof.options import as_usage_error
 from pytest_msprof.results import Run
+from pytest_msprof.sessions import options_of
 from pytest_msprof.summary import SessionSummary, StudySummary, TrialRecord
 
 __all__ = ["OptimizerSession"]
@@ -33,12 +34,15 @@ class OptimizerSession:
         self._backups: dict[int, Path] = {}
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> None:
-        """Make the study when every plugin is there, and before the suite asks for it."""
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Make the study before the suite asks for it; what cannot be done ends the session at once."""
+        from pytest_msprof import config_toml
         from pytest_msprof.optimizer_study import OptimizerStudy, prepare
         from pytest_msprof.settings import get_settings
 
         try:
+            options = options_of(session.config)
+            config_toml.use(files=(options.config,) if options.config else (), model=options.model or "")
             prepare(OptimizerStudy.of(self.engine, self.benchmark, get_settings()))
         except ConfigurationError as error:
             raise as_usage_error(error) from None

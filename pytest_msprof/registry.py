@@ -80,6 +80,18 @@ class Register:
             raise PluginError(f"{self.kind} {name!r} must be a subclass of {bases}, not {_spell(cls)}{by}")
 
 
+def _simulators() -> tuple[type, ...]:
+    from pytest_msprof.interfaces import SimulatorInterface
+
+    return (SimulatorInterface,)
+
+
+def _benchmarks() -> tuple[type, ...]:
+    from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator
+
+    return (BenchmarkInterface, LoadGenerator)
+
+
 class Registry:
     """What plugins have registered so far."""
 
@@ -111,18 +123,6 @@ def register_simulator(name: str, cls: type) -> None:
 def register_benchmarks(name: str, cls: type) -> None:
     """Register the benchmark *name*: *cls* is a `BenchmarkInterface` or a `LoadGenerator`."""
     REGISTRY.benchmarks.add(name, cls)
-
-
-def _simulators() -> tuple[type, ...]:
-    from pytest_msprof.interfaces import SimulatorInterface
-
-    return (SimulatorInterface,)
-
-
-def _benchmarks() -> tuple[type, ...]:
-    from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator
-
-    return (BenchmarkInterface, LoadGenerator)
 
 
 def _rank(source: str, cls: type) -> Rank:
