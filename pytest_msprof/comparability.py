@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_msprof.results import Run
 
 __all__ = ["obstacles", "same_experiment"]
 
-_IDENTITY: dict[str, Callable[[Run], Any]] = {
-    "engine": lambda run: run.engine,
-    "model digest": lambda run: run.model_digest,
-    "device": lambda run: run.device,
-    "load generator": lambda run: run.load_generator,
-}
-_TABLES: dict[str, Callable[[Run], dict[str, Any]]] = {
-    "field": lambda run: run.fields,
-    "load field": lambda run: run.load_fields,
-    "workload": lambda run: run.workload.model_dump(mode="json"),
-}
+ABSENT = "not set"
 
 
 def obstacles(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
     """Return why the two sides cannot be compared, one sentence each; nothing where they can."""
-    found = [
-        _sentence(name, read, current, golden)
-        for name, read in _IDENTITY.items()
-        if len({read(run) for run in (*current, *golden)}) > 1
-    ]
-    for title, table in _TABLES.items():
-        for name in dict.fromkeys(key for run in (*golden, *current) for key in table(run)):
-
-            def read(run: Run, name: str = name, table: Callable[[Run], dict[str, Any]] = table) -> str:
-                return _shown(table(run)[name]) if name in table(run) else "not set"
-
-            if len({read(run) for run in (*current, *golden)}) > 1:
-                found.append(_sentence(f"{title} {name}", read, current, golden))
-    if not found and len({run.workload_hash for run in (*current, *golden)}) > 1:
-        found.append(_sentence("tokenizer (workload hash)", lambda run: run.workload_hash, current, golden))
-    return tuple(found)
+    now, then = [_facts(run) for run in current], [_facts(run) for run in golden]
+    names = dict.fromkeys(name for facts in (*then, *now) for name in facts)
+    differing = [name for name in names if len({facts.get(name) for facts in (*now, *then)}) > 1]
+    if not differing and len({run.workload_hash for run in (*current, *golden)}) > 1:
+        return ("the workload hash differs though the workload does not: the prompts came from another tokenizer",)
+    return tuple(f"{name} differs: {_values(name, now)} now, {_values(name, then)} in golden" for name in differing)
 
 
 def same_experiment(one: Run, other: Run) -> bool:
@@ -48,11 +28,26 @@ def same_experiment(one: Run, other: Run) -> bool:
     return not obstacles([one], [other])
 
 
-def _sentence(name: str, read: Callable[[Run], Any], current: Sequence[Run], golden: Sequence[Run]) -> str:
-    now, then = (" or ".join(sorted({str(read(run)) or "unknown" for run in side})) for side in (current, golden))
-    return f"{name} differs: {now} now, {then} in golden"
+def _facts(run: Run) -> dict[str, str]:
+    """Return what must be equal, by the name under which a user knows it."""
+    return {
+        "engine": run.engine,
+        "model digest": run.model_digest,
+        "device": run.device,
+        "load generator": run.load_generator,
+        **_named("field", run.fields),
+        **_named("load field", run.load_fields),
+        **_named("workload field", run.workload.model_dump(mode="json")),
+    }
 
 
-def _shown(value: Any) -> str:
-    """Write a value so that equal ones read equal, whatever the order of their keys."""
-    return json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+def _named(kind: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Write values so that equal ones read equal, whatever the order of their keys."""
+    return {
+        f"{kind} {name}": json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+        for name, value in values.items()
+    }
+
+
+def _values(name: str, side: Sequence[Mapping[str, str]]) -> str:
+    return " or ".join(sorted({facts.get(name, ABSENT) or "unknown" for facts in side}))

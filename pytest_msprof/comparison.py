@@ -10,6 +10,7 @@ from typing import get_args
 from pydantic import BaseModel, ConfigDict
 
 from pytest_msprof.comparability import obstacles, same_experiment
+from pytest_msprof.display import change, percent, rate, seconds
 from pytest_msprof.errors import ConfigurationError, Regression
 from pytest_msprof.evidence import by_launch, shared_metrics, whole, why_missing
 from pytest_msprof.metrics import METRICS, metric
@@ -29,6 +30,8 @@ __all__ = [
     "compare",
     "contrast",
 ]
+
+COLUMNS = 80
 
 STRICT: ContextVar[bool] = ContextVar("STRICT", default=False)
 """Whether missing evidence fails (`--msprof-strict`)."""
@@ -256,17 +259,15 @@ def _reasons(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _line(delta: Delta) -> str:
-    """Write one metric as benchstat does: golden, now, change with its interval, launches, verdict."""
-    interval = "" if delta.low is None or delta.high is None else f"{delta.low:+.0%}..{delta.high:+.0%}"
-    change = "" if delta.change is None else f"{delta.change:+.1%}"
+    """Write one metric: golden, now, change with its interval, launches, verdict."""
+    bounds = "" if delta.low is None or delta.high is None else f"{delta.low:+.0%}..{delta.high:+.0%}"
+    values = f"{_figure(delta.golden, delta.unit):>9} {_figure(delta.current, delta.unit):>9}"
     launches = f"{delta.launches_golden}+{delta.launches_current}"
-    values = f"{_value(delta.golden, delta.unit):>9} {_value(delta.current, delta.unit):>9}"
-    return f"{delta.metric:<18} {values} {change:>7} {interval:>13} {launches:>5} {delta.verdict}"[:80]
+    return f"{delta.metric:<18} {values} {change(delta.change):>7} {bounds:>13} {launches:>5} {delta.verdict}"[:COLUMNS]
 
 
-def _value(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
+def _figure(value: float | None, unit: str) -> str:
+    """Write a figure without the unit of a rate, which takes more room than the figure."""
     if unit in ("s", "s/token"):
-        return f"{value:.3g}s" if value >= 1 else f"{value * 1e3:.3g}ms"
-    return f"{value:.4g}" + ("/s" if unit.endswith("/s") else "")
+        return seconds(value)
+    return percent(value) if unit == "1" else rate(value, "")

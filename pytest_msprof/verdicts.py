@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -167,24 +167,20 @@ def judge(
     tolerance, and over the others by themselves, unless not *corrected*.
     """
     claims = [_Claim(name, shift, tolerance.get(name), pending) for name, shift in measured.items()]
-    found: dict[str, Delta] = {}
-    for family in ([c for c in claims if c.tolerance is not None], [c for c in claims if c.tolerance is None]):
-        open_claims = [claim for claim in family if claim.obstacle is None]
-        size = len(open_claims) if corrected else 1
-        changed = _adjusted([claim.difference.p_value() for claim in open_claims], corrected=corrected)
-        beyond = _adjusted([claim.difference.p_value(*claim.band) for claim in open_claims], corrected=corrected)
-        p_values = {
-            claim.name: pair for claim, pair in zip(open_claims, zip(changed, beyond, strict=True), strict=True)
-        }
-        for claim in family:
-            if claim.obstacle:
-                found[claim.name] = claim.delta(*claim.obstacle, None)
-                continue
-            p_value, adjusted = p_values[claim.name]
-            sized = _Claim(claim.name, claim.measured, claim.tolerance, pending, size)
-            found[claim.name] = sized.delta(*sized.decide(adjusted), p_value)
-    return {name: found[name] for name in measured}
+    gating = _judge_family([claim for claim in claims if claim.tolerance is not None], corrected=corrected)
+    others = _judge_family([claim for claim in claims if claim.tolerance is None], corrected=corrected)
+    return gating | others
 
 
-def _adjusted(p_values: Sequence[float], *, corrected: bool) -> list[float]:
-    return holm(p_values) if corrected else list(p_values)
+def _judge_family(claims: Sequence[_Claim], *, corrected: bool) -> dict[str, Delta]:
+    """Judge metrics of which none may be a false alarm in 95 % of cases."""
+    waiting = [(claim, claim.obstacle) for claim in claims]
+    found = {claim.name: claim.delta(*obstacle, None) for claim, obstacle in waiting if obstacle}
+    ready = [claim for claim, obstacle in waiting if not obstacle]
+    size, adjust = (len(ready), holm) if corrected else (1, list)
+    changed = adjust([claim.difference.p_value() for claim in ready])
+    beyond = adjust([claim.difference.p_value(*claim.band) for claim in ready])
+    for single, p_value, adjusted in zip(ready, changed, beyond, strict=True):
+        claim = replace(single, family=size)
+        found[claim.name] = claim.delta(*claim.decide(adjusted), p_value)
+    return found
