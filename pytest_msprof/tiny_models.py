@@ -92,7 +92,7 @@ MODELS: Mapping[str, Shape] = {
 
 
 def make_model(name: str, folder: Path) -> Path:
-    """Make the model *name* under *folder* unless it is there, and return its own folder.
+    """Make the model *name* in *folder* unless it is there, and return the folder.
 
     Weights are random and the text it writes means nothing, but engines serve it like any model of
     its architecture. It appears whole or not at all, also when two processes make it at once.
@@ -102,19 +102,18 @@ def make_model(name: str, folder: Path) -> Path:
     """
     if name not in MODELS:
         raise UnknownName("model", name, MODELS)
-    target = folder / name
-    if _is_made(target):
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+    if _is_made(folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         _write(MODELS[name], scratch)
         _write_json(scratch / RECIPE, {"name": name, "version": RECIPE_VERSION})
         scratch.chmod(0o755)
-        _move(scratch, target)
+        _move(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return target
+    return folder
 
 
 def _is_made(target: Path) -> bool:

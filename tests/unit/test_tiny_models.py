@@ -17,7 +17,7 @@ from pytest_msprof.tiny_models import MODELS, make_model
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models"))
+    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models") / "tiny-qwen2")
 
 
 def tensors(model):
@@ -35,7 +35,7 @@ def tensors(model):
 
 
 def test_a_model_is_the_same_wherever_it_is_made(model, tmp_path):
-    assert directory_digest(make_model("tiny-qwen2", tmp_path)) == directory_digest(model)
+    assert directory_digest(make_model("tiny-qwen2", tmp_path / "tiny-qwen2")) == directory_digest(model)
 
 
 def test_it_holds_every_tensor_of_its_configuration(model):
@@ -74,30 +74,30 @@ def test_the_ids_of_special_tokens_agree_in_all_files(model):
 
 def test_a_model_that_is_there_is_not_made_again(model):
     before = {path: path.stat().st_mtime_ns for path in model.iterdir()}
-    assert make_model("tiny-qwen2", model.parent) == model
+    assert make_model("tiny-qwen2", model) == model
     assert {path: path.stat().st_mtime_ns for path in model.iterdir()} == before
 
 
 def test_makers_at_the_same_time_leave_one_whole_model(model, tmp_path):
     with ThreadPoolExecutor(3) as pool:
-        made = set(pool.map(lambda _: make_model("tiny-qwen2", tmp_path), range(3)))
+        made = set(pool.map(lambda _: make_model("tiny-qwen2", tmp_path / "tiny-qwen2"), range(3)))
     assert made == {tmp_path / "tiny-qwen2"}
     assert [path.name for path in tmp_path.iterdir()] == ["tiny-qwen2"]
     assert directory_digest(tmp_path / "tiny-qwen2") == directory_digest(model)
 
 
 def test_a_model_of_an_older_recipe_is_made_anew(model, tmp_path):
-    target = make_model("tiny-qwen2", tmp_path)
+    target = make_model("tiny-qwen2", tmp_path / "tiny-qwen2")
     (target / "recipe.json").write_text('{"name": "tiny-qwen2", "version": 0}')
     (target / "model.safetensors").unlink()
-    assert directory_digest(make_model("tiny-qwen2", tmp_path)) == directory_digest(model)
+    assert directory_digest(make_model("tiny-qwen2", tmp_path / "tiny-qwen2")) == directory_digest(model)
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "tiny-qwen2").mkdir()
     (tmp_path / "tiny-qwen2" / "weights.bin").write_text("precious")
     with pytest.raises(ConfigurationError, match="was not made here"):
-        make_model("tiny-qwen2", tmp_path)
+        make_model("tiny-qwen2", tmp_path / "tiny-qwen2")
     assert (tmp_path / "tiny-qwen2" / "weights.bin").read_text() == "precious"
 
 
