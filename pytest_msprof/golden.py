@@ -19,7 +19,7 @@ from typing import Any
 from pytest_msprof.errors import StoreError
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
-from pytest_msprof.store import check_schema, read_json, read_run, write_json, write_run
+from pytest_msprof.store import check_schema, read_json, read_run, store_errors, write_json, write_run
 
 __all__ = ["Golden", "GoldenStore"]
 
@@ -78,10 +78,8 @@ class GoldenStore:
         if not runs:
             raise StoreError(f"no runs to accept as golden {key}")
         folder = self._find(key) or self.folder / f"{_slug(runs[0].case)}-{key}"
-        try:
+        with store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{folder}: {error.strerror}") from error
         with _locked(folder, fcntl.LOCK_EX):
             for run in runs:
                 write_run(folder / f"{run.id}.json", run)
@@ -125,9 +123,11 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
 @contextmanager
 def _locked(folder: Path, mode: int) -> Iterator[None]:
     """Hold the directory itself, so that no lock file is committed."""
-    file = os.open(folder, os.O_RDONLY)
+    with store_errors(folder):
+        file = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(file, mode)
+        with store_errors(folder):
+            fcntl.flock(file, mode)
         yield
     finally:
         os.close(file)

@@ -24,7 +24,17 @@ from pytest_msprof.errors import SchemaTooNew, StoreError
 from pytest_msprof.results import SCHEMA_VERSION, Run
 from pytest_msprof.samples import Samples
 
-__all__ = ["Leftover", "PartialRun", "RunStore", "check_schema", "read_json", "read_run", "write_json", "write_run"]
+__all__ = [
+    "Leftover",
+    "PartialRun",
+    "RunStore",
+    "check_schema",
+    "read_json",
+    "read_run",
+    "store_errors",
+    "write_json",
+    "write_run",
+]
 
 PARTIAL = ".partial"
 RUN_FILE = "run.json"
@@ -38,7 +48,7 @@ class PartialRun:
         self.run_id, self.folder = run_id, folder
         self.written = 0
         """Requests written so far."""
-        with _as_store_error(folder):
+        with store_errors(folder):
             folder.mkdir(parents=True)
             self._file = os.open(folder / SAMPLES_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -47,7 +57,7 @@ class PartialRun:
         """Append finished requests; from then on they survive the end of this process."""
         if not len(samples):
             return
-        with _as_store_error(self.folder / SAMPLES_FILE):
+        with store_errors(self.folder / SAMPLES_FILE):
             blocks.append(self._file, samples)
         self.written += len(samples)
 
@@ -55,7 +65,7 @@ class PartialRun:
         """Make the file hold exactly *samples*, whatever was streamed; None leaves it as it is."""
         if samples is None or len(samples) == self.written:
             return
-        with _as_store_error(self.folder / SAMPLES_FILE):
+        with store_errors(self.folder / SAMPLES_FILE):
             os.ftruncate(self._file, 0)
         self.written = 0
         self.write(samples)
@@ -87,7 +97,7 @@ class Leftover:
     def samples(self) -> Samples:
         """Every request that was written whole."""
         path = self.folder / SAMPLES_FILE
-        with _as_store_error(path):
+        with store_errors(path):
             return blocks.read(path, torn=True) if path.exists() else Samples.of([])
 
 
@@ -114,7 +124,7 @@ class RunStore:
         if run.id != partial.run_id:
             raise StoreError(f"run {run.id} cannot be sealed in the folder of run {partial.run_id}")
         target = self._path(run.id)
-        with _as_store_error(target):
+        with store_errors(target):
             write_run(partial.folder / RUN_FILE, run)
             if partial.written:
                 partial.sync()
@@ -136,7 +146,7 @@ class RunStore:
 
     def samples(self, path: Path) -> Samples | None:
         """Read the requests of the run in directory *path*, None where it has none."""
-        with _as_store_error(path):
+        with store_errors(path):
             return blocks.read(path / SAMPLES_FILE) if (path / SAMPLES_FILE).exists() else None
 
     def runs(self, session_id: str | None = None) -> Iterator[Run]:
@@ -160,7 +170,7 @@ class RunStore:
         """Remove a run; nobody ever sees half of one."""
         path = self._path(run_id)
         doomed = path.with_name(f".{path.name}.deleted")
-        with _as_store_error(path):
+        with store_errors(path):
             path.rename(doomed)
             shutil.rmtree(doomed)
 
@@ -184,7 +194,7 @@ class RunStore:
         return sorted(name for name in names if not name.startswith(".") and not name.endswith(PARTIAL))
 
     def _path(self, name: str) -> Path:
-        if name != Path(name).name or name.startswith("."):
+        if not name or name != Path(name).name or name.startswith("."):
             raise StoreError(f"{name!r} is no id of a run")
         return self.folder / name
 
@@ -218,7 +228,7 @@ def write_run(path: Path, run: Run) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises `StoreError` that names the file where there is none."""
-    with _as_store_error(path):
+    with store_errors(path):
         text = path.read_bytes()
     try:
         data = json.loads(text)
@@ -233,7 +243,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write *data* beside *path* and rename it, so that a reader sees the old file or the new one."""
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with _as_store_error(path):
+    with store_errors(path):
         with beside.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -273,8 +283,8 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _as_store_error(path: Path) -> Iterator[None]:
-    """Name the file and what the system said."""
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn what the system said about a file into a `StoreError` that names it."""
     try:
         yield
     except OSError as error:
