@@ -23,7 +23,7 @@ __all__ = ["adapt_benchmark", "adapt_simulator", "adopt_registrations"]
 
 REGISTRIES = ("msserviceprofiler.modelevalstate.optimizer.register", "ms_serviceparam_optimizer.optimizer.register")
 
-_adopted: set[type] = set()
+_adopted: set[tuple[str, type]] = set()
 
 
 def adopt_registrations(source: str) -> None:
@@ -41,8 +41,8 @@ def adopt_registrations(source: str) -> None:
 
 def _adopt(found: dict[str, type], register: Register, adapt: Callable[[type], type], source: str) -> None:
     for name, cls in found.items():
-        if cls not in _adopted:
-            _adopted.add(cls)
+        if (register.kind, cls) not in _adopted:
+            _adopted.add((register.kind, cls))
             register.add(name, adapt(cls), source=source)
 
 
