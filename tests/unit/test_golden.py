@@ -109,7 +109,7 @@ import sys
 sys.path.insert(0, "tests/unit")
 from pathlib import Path
 from test_golden import KEY, GoldenStore, make_run
-for number in range(30):
+for number in range(10):
     GoldenStore(Path(sys.argv[1])).accept(KEY, [make_run() for _ in range(4)])
 """
     writers = [subprocess.Popen([sys.executable, "-c", script, str(store.folder)], cwd=ROOT) for _ in range(2)]

@@ -248,7 +248,7 @@ sys.path.insert(0, "tests/unit")
 from pathlib import Path
 from pytest_msprof.store import RunStore
 from test_store import make_samples, sealed
-for _ in range(20):
+for _ in range(8):
     sealed(RunStore(Path(sys.argv[1])), samples=make_samples(2), session_id=sys.argv[2])
 """
     writers = [python(script, store.folder, name) for name in ("one", "two")]
@@ -256,7 +256,7 @@ for _ in range(20):
         list(store.runs())
     assert [writer.communicate() and writer.returncode for writer in writers] == [0, 0]
     for session in ("one", "two"):
-        assert [len(run.samples) for run in store.runs(session)] == [2] * 20
+        assert [len(run.samples) for run in store.runs(session)] == [2] * 8
 
 
 def test_runs_come_oldest_first_and_by_session(store):
