@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pytest_msprof.fields import OptimizerConfigField
+    from pytest_msprof.results import Value
     from pytest_msprof.space import SearchSpace
 
 __all__ = ["IGNORED", "IgnoredSetting", "config_files", "merged", "read_config", "session", "to_space", "use"]
@@ -130,8 +131,15 @@ def to_space(fields: Sequence[OptimizerConfigField], known: Sequence[OptimizerCo
 
     own = {entry.name: entry for entry in known}
     renamed = [_renamed(entry, own) for entry in fields]
-    default = {entry.name: entry.value for entry in renamed if entry.value is not None and entry.is_searched}
-    return SearchSpace(*renamed, default=default)
+    first = {entry.name: _first(entry) for entry in renamed}
+    return SearchSpace(*renamed, default={name: value for name, value in first.items() if value is not None})
+
+
+def _first(entry: OptimizerConfigField) -> Value:
+    """Return the value of the default configuration, None where it is left to the engine or to other fields."""
+    if entry.is_constant:
+        return entry.fixed
+    return None if entry.is_dependent else entry.value
 
 
 def _renamed(entry: OptimizerConfigField, own: Mapping[str, OptimizerConfigField]) -> OptimizerConfigField:
