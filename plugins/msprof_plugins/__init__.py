@@ -1,1 +1,34 @@
 """Engines and load generators that come with pytest-msprof, registered like any stranger's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_msprof.registry import Registry
+
+__all__ = ["pytest_msprof_register_benchmarks", "pytest_msprof_register_simulators"]
+
+
+@pytest.hookimpl
+def pytest_msprof_register_simulators(registry: Registry) -> None:
+    """Register the engines."""
+    from msprof_plugins.external import ExternalSimulator
+    from msprof_plugins.transformers_serve import TransformersSimulator
+    from msprof_plugins.vllm import VllmSimulator
+
+    registry.simulators.add("external", ExternalSimulator)
+    registry.simulators.add("transformers", TransformersSimulator)
+    registry.simulators.add("vllm", VllmSimulator)
+
+
+@pytest.hookimpl
+def pytest_msprof_register_benchmarks(registry: Registry) -> None:
+    """Register the load generators."""
+    from msprof_plugins.load import StreamingLoad
+    from msprof_plugins.vllm_benchmark import VllmBenchmark
+
+    registry.benchmarks.add("builtin", StreamingLoad)
+    registry.benchmarks.add("vllm_benchmark", VllmBenchmark)

