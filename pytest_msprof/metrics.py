@@ -12,7 +12,7 @@ from pytest_msprof.errors import MetricMissing, UnknownName
 from pytest_msprof.results import SAMPLE_NEEDED, Distribution, Measurement, PerformanceIndex
 from pytest_msprof.samples import Samples
 
-__all__ = ["METRICS", "Metric", "from_index", "measure", "metric", "summarize"]
+__all__ = ["METRICS", "Metric", "from_index", "measure", "metric", "quantities", "summarize"]
 
 
 class Metric(NamedTuple):
@@ -78,26 +78,31 @@ def summarize(values: NDArray[np.float64]) -> Distribution:
     return Distribution(found)
 
 
+def quantities(samples: Samples) -> dict[str, NDArray[np.float64]]:
+    """Return the values behind each distribution, successful requests only; NaN where one has none."""
+    ok = samples.ok
+    after_first = (samples.output_tokens - samples.first_tokens)[ok]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tpot = np.where(after_first > 0, (samples.latency - samples.ttft)[ok] / after_first, np.nan)
+    found = {
+        "ttft": samples.ttft[ok],
+        "tpot": tpot,
+        "itl": samples.gaps[np.repeat(ok, np.diff(samples.gap_offsets))],
+        "latency": samples.latency[ok],
+        "closed": samples.closed[ok],
+    }
+    queue = (samples.start - samples.due)[ok]
+    if np.any(queue > 0):
+        found |= {"queue": queue, "ttft_due": found["ttft"] + queue, "latency_due": found["latency"] + queue}
+    return found
+
+
 def measure(samples: Samples, duration: float, *, notes: tuple[str, ...] = (), complete: bool = True) -> Measurement:
     """Compute every metric of STYLE.md's table from the requests of a run that took *duration* seconds."""
     ok = samples.ok
     completed, sent = int(ok.sum()), len(samples)
     tokens = samples.output_tokens[ok]
     counted = int(tokens[tokens > 0].sum())
-    after_first = (samples.output_tokens - samples.first_tokens)[ok]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tpot = np.where(after_first > 0, (samples.latency - samples.ttft)[ok] / after_first, np.nan)
-    gaps_ok = np.repeat(ok, np.diff(samples.gap_offsets))
-    quantities = {
-        "ttft": samples.ttft[ok],
-        "tpot": tpot,
-        "itl": samples.gaps[gaps_ok],
-        "latency": samples.latency[ok],
-        "closed": samples.closed[ok],
-    }
-    queue = (samples.start - samples.due)[ok]
-    if np.any(queue > 0):
-        quantities |= {"queue": queue, "ttft_due": quantities["ttft"] + queue, "latency_due": quantities["latency"] + queue}
     metrics = {"success_rate": completed / sent} if sent else {}
     if completed and duration > 0:
         metrics["request_throughput"] = completed / duration
@@ -108,7 +113,7 @@ def measure(samples: Samples, duration: float, *, notes: tuple[str, ...] = (), c
         completed=completed,
         failed=sent - completed,
         metrics=metrics,
-        distributions={name: found for name, values in quantities.items() if (found := summarize(values)).n},
+        distributions={name: found for name, values in quantities(samples).items() if (found := summarize(values)).n},
         errors=dict(Counter(str(error) for error in samples.error if error)),
         samples=samples,
         notes=notes,

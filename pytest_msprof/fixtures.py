@@ -1,0 +1,155 @@
+"""The fixtures of a suite, one resting on another: engine, simulator, service, load, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_msprof.collection import case_of, repeat_of, slot_of
+from pytest_msprof.sessions import session_of
+
+if TYPE_CHECKING:
+    from pytest_msprof.golden import Golden
+    from pytest_msprof.interfaces import SimulatorInterface
+    from pytest_msprof.loads import Loader
+    from pytest_msprof.results import Run, Value
+    from pytest_msprof.service import Service
+    from pytest_msprof.tuning.trial import Trial
+    from pytest_msprof.workload import Workload
+
+__all__ = [
+    "engine_name",
+    "golden",
+    "launch_service",
+    "load_generator",
+    "msprof_repeat",
+    "record",
+    "service",
+    "service_fields",
+    "simulator",
+    "trial",
+    "workload",
+]
+
+
+@pytest.fixture(scope="session")
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """The engine's name, from `--msprof-engine`; without one the item skips."""
+    name: str | None = getattr(request, "param", None)
+    if name is None:
+        pytest.skip("no engine was chosen: give --msprof-engine NAME, or --msprof-base-url URL")
+    return name
+
+
+@pytest.fixture
+def simulator(request: pytest.FixtureRequest, engine_name: str) -> type[SimulatorInterface]:
+    """The engine's registered class; settings are in place when it is called."""
+    session = session_of(request.config)
+    session.apply_settings(request.node)
+    found: type[SimulatorInterface] = session.registry.simulators.get(engine_name)
+    return found
+
+
+@pytest.fixture
+def service_fields() -> dict[str, Value]:
+    """Fields of the plain `service`; override me."""
+    return {}
+
+
+@pytest.fixture
+def msprof_repeat(request: pytest.FixtureRequest) -> int:
+    """Which fresh launch of this case is measured, from 0."""
+    return int(getattr(request, "param", 0))
+
+
+@pytest.fixture
+def launch_service(
+    request: pytest.FixtureRequest, simulator: type[SimulatorInterface], engine_name: str
+) -> Callable[[Mapping[str, Value]], AbstractContextManager[Service]]:
+    """`launch_service(fields)` leases a service with these fields; leaving returns the lease."""
+    session, item = session_of(request.config), request.node
+    slot = slot_of(item)
+    mark = item.get_closest_marker("tune")
+    space = mark.args[0] if mark else None
+    fresh = slot.id if slot and slot.kind == "confirm" else f"repeat{repeat_of(item)}"
+
+    def lease(fields: Mapping[str, Value]) -> AbstractContextManager[Service]:
+        return session.lease(simulator, fields, engine=engine_name, round_=fresh, space=space, item=item)
+
+    return lease
+
+
+@pytest.fixture
+def service(
+    launch_service: Callable[[Mapping[str, Value]], AbstractContextManager[Service]],
+    service_fields: dict[str, Value],
+) -> Iterator[Service]:
+    """A lease on a service with `service_fields`."""
+    with launch_service(service_fields) as leased:
+        yield leased
+
+
+@pytest.fixture
+def load_generator(request: pytest.FixtureRequest) -> Iterator[Loader]:
+    """The load generator of `--msprof-load`: `.run(workload, service)` returns a `Run`."""
+    from pytest_msprof.loads import Loader
+
+    session = session_of(request.config)
+    session.apply_settings(request.node)
+    slot = slot_of(request.node)
+    repeat = slot.index if slot and slot.kind == "confirm" else repeat_of(request.node)
+    loader = Loader(session, session.options.load, case=case_of(request.node), repeat=repeat)
+    yield loader
+    loader.discard()
+
+
+@pytest.fixture
+def workload(request: pytest.FixtureRequest) -> Workload:
+    """A workload at the concurrency of this item, from `--msprof-concurrency`."""
+    from pytest_msprof.workload import Workload
+
+    only = session_of(request.config).options.concurrency[0]
+    return Workload(concurrency=getattr(request, "param", only))
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, load_generator: Loader, benchmark: Any) -> Iterator[Callable[[Run], Run]]:
+    """`record(run)` stores the run and publishes it to pytest-benchmark."""
+    from pytest_msprof.recording import Publisher
+
+    session, item = session_of(request.config), request.node
+    publisher, runs = Publisher(benchmark), []
+
+    def keep(run: Run) -> Run:
+        kept = session.record(run, load_generator.take(run), item)
+        runs.append(kept)
+        return kept
+
+    yield keep
+    slot = slot_of(item)
+    if slot is None or (slot.kind == "confirm" and slot.role in ("winner", "default")):
+        publisher.publish(runs)
+    publisher.close()
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """The golden runs of this case; looked up when `.runs` is read, and none the first time."""
+    from pytest_msprof.sessions import LazyGolden
+
+    return LazyGolden(session_of(request.config), request.node)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[SimulatorInterface]) -> Trial:
+    """One configuration to measure; made by the `tune` mark."""
+    from pytest_msprof.studies import next_trial
+
+    found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
+    if "load_generator" in request.fixturenames:
+        load_fields = {name: value for name, value in found.fields.items() if session_of(request.config).is_load_side(name)}
+        request.getfixturevalue("load_generator").fields = load_fields
+    return found

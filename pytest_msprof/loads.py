@@ -1,0 +1,138 @@
+"""Sending a workload to a service and turning what came back into a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pytest_msprof.benchmark_process import ProcessBenchmark
+from pytest_msprof.errors import LoadError, MsprofError, PluginError
+from pytest_msprof.ids import new_id
+from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
+from pytest_msprof.requests import tokenizer_digest
+from pytest_msprof.results import Measurement, Run, Value
+from pytest_msprof.service import Service
+from pytest_msprof.workload import Workload
+
+if TYPE_CHECKING:
+    from pytest_msprof.session import MsprofSession
+    from pytest_msprof.store import PartialRun
+
+__all__ = ["Loader", "make_generator"]
+
+
+def make_generator(registered: Any) -> LoadGenerator:
+    """Turn what was registered into a load generator.
+
+    Raises `PluginError` for a class of neither interface.
+    """
+    if isinstance(registered, type) and issubclass(registered, BenchmarkInterface):
+        return ProcessBenchmark(registered)
+    generator = registered() if isinstance(registered, type) else registered
+    if isinstance(generator, LoadGenerator):
+        return generator
+    raise PluginError(f"a load generator must be a LoadGenerator or a BenchmarkInterface, but got {registered!r}")
+
+
+class Loader:
+    """The `load_generator` fixture: runs loads for one test item, and keeps them until recorded."""
+
+    def __init__(self, session: MsprofSession, name: str, *, case: str, repeat: int = 0) -> None:
+        self._session, self._name = session, name
+        self._case, self._repeat = case, repeat
+        self._generator = make_generator(session.registry.benchmarks.get(name))
+        self.fields: Mapping[str, Value] = {}
+        """Load-side fields that a trial sets."""
+        self._partials: dict[str, PartialRun] = {}
+
+    def run(self, workload: Workload, service: Service) -> Run:
+        """Send *workload* to *service* and return what was measured.
+
+        Raises `LoadError` when nothing usable was measured, and `ServiceExited` when that is
+        because the engine died.
+        """
+        target = service.target
+        tokens = tokenizer_digest(target.tokenizer) if target.tokenizer else ""
+        workload_hash = workload.hash(tokens)
+        run_id, started_at = new_id(), datetime.now(UTC)
+        partial = self._session.store.open(run_id)
+        job = LoadJob(
+            workload=workload,
+            target=target,
+            folder=partial.folder,
+            repeat=self._repeat,
+            step=service.loads[workload_hash],
+            fields=self.fields,
+            sink=partial.write,
+            context=self._session.context(partial.folder),
+        )
+        service.loads[workload_hash] += 1
+        measurement = self._generate(job, service)
+        partial.complete(measurement.samples)
+        run = self._run(run_id, measurement, workload, workload_hash, service, started_at)
+        self._partials[run_id] = partial
+        return run.with_samples(measurement.samples)
+
+    def _generate(self, job: LoadJob, service: Service) -> Measurement:
+        try:
+            measurement = self._generator.generate(job)
+        except MsprofError:
+            service.check()
+            raise
+        if not measurement.completed:
+            service.check()
+            raise LoadError(f"{self._name}: none of {measurement.failed} requests succeeded: {dict(measurement.errors)}")
+        return measurement
+
+    def _run(
+        self,
+        run_id: str,
+        measured: Measurement,
+        workload: Workload,
+        workload_hash: str,
+        service: Service,
+        started_at: datetime,
+    ) -> Run:
+        return Run(
+            id=run_id,
+            launch_id=service.launch_id,
+            session_id=self._session.id,
+            case=self._case,
+            repeat=self._repeat,
+            engine=service.engine,
+            load_generator=self._name,
+            fields=dict(service.fields),
+            load_fields=dict(self.fields),
+            workload=workload,
+            workload_hash=workload_hash,
+            model=service.model,
+            model_digest=self._session.model_digest,
+            device=self._session.device,
+            environment=service.environment,
+            started_at=started_at,
+            duration=measured.duration,
+            completed=measured.completed,
+            failed=measured.failed,
+            errors=dict(measured.errors),
+            metrics=dict(measured.metrics),
+            distributions=dict(measured.distributions),
+            notes=measured.notes,
+            complete=measured.complete,
+        )
+
+    def take(self, run: Run) -> PartialRun:
+        """Hand over the folder of *run*, once.
+
+        Raises `LoadError` for a run that did not come from this load generator, or came before.
+        """
+        try:
+            return self._partials.pop(run.id)
+        except KeyError:
+            raise LoadError(f"run {run.id} was recorded before, or does not come from this test's load_generator") from None
+
+    def discard(self) -> None:
+        """Drop the runs that the test measured and did not record."""
+        for partial in self._partials.values():
+            partial.discard()
+        self._partials.clear()

@@ -1,0 +1,149 @@
+"""The options of the command line and their twins in the ini file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pytest
+
+from pytest_msprof.errors import ConfigurationError
+
+__all__ = ["Options", "add_options", "as_usage_error"]
+
+
+class _Option(NamedTuple):
+    name: str
+    kind: Literal["list", "text", "flag", "number"]
+    metavar: str
+    help: str
+
+
+_OPTIONS = (
+    _Option("engine", "list", "NAME", "engine to start (repeatable): transformers, vllm, external or a plugin's"),
+    _Option("model", "text", "PATH", "model to serve: a folder, or a name the engine can resolve"),
+    _Option("base-url", "text", "URL", "measure a service that is already running"),
+    _Option("load", "text", "NAME", "load generator (default: builtin)"),
+    _Option("concurrency", "text", "N,N", "concurrencies of the `workload` fixture (default: 1)"),
+    _Option("devices", "text", "IDS", "device slots, such as 0,1 or 0-1,2-3 (default: one slot)"),
+    _Option("repeat", "number", "N", "fresh launches a case; a verdict needs 4 on each side (default: 1)"),
+    _Option("golden", "text", "DIR", "folder of the golden runs (default: .msprof/golden)"),
+    _Option("update-golden", "flag", "", "make the runs of this session golden"),
+    _Option("report", "list", "NAME", "report to write (repeatable; default: html and xlsx, where installed; none: 'no')"),
+    _Option("study", "text", "NAME|URL", "name of the study, or the URL of an Optuna storage"),
+    _Option("fresh", "flag", "", "start studies over instead of resuming them"),
+    _Option("strict", "flag", "", "fail where evidence is missing, instead of warning"),
+    _Option("keep", "number", "N", "runs to keep in .msprof/runs (default: all)"),
+    _Option("config", "text", "FILE", "settings file in the format of the seed's config.toml"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option; a default of None lets the ini file answer."""
+    group = parser.getgroup("msprof", "serving performance (pytest-msprof)")
+    for option in _OPTIONS:
+        dest = f"msprof_{option.name.replace('-', '_')}"
+        keywords: dict[str, Any] = {"dest": dest, "default": None, "help": option.help}
+        if option.kind == "flag":
+            keywords["action"] = "store_true"
+        elif option.kind == "list":
+            keywords |= {"action": "append", "metavar": option.metavar}
+        else:
+            keywords |= {"type": int if option.kind == "number" else str, "metavar": option.metavar}
+        group.addoption(f"--msprof-{option.name}", **keywords)
+        ini: Literal["bool", "args", "string"] = "string"
+        if option.kind == "flag":
+            ini = "bool"
+        elif option.kind == "list":
+            ini = "args"
+        parser.addini(dest, f"default of --msprof-{option.name}", type=ini, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settled options of one session: command line, then ini, then built-in."""
+
+    engine: tuple[str, ...]
+    model: str | None
+    base_url: str | None
+    load: str
+    concurrency: tuple[int, ...]
+    devices: str | None
+    repeat: int
+    golden: Path
+    update_golden: bool
+    report: tuple[str, ...] | None
+    study: str | None
+    fresh: bool
+    strict: bool
+    keep: int | None
+    config: Path | None
+    folder: Path
+    """`.msprof` under rootdir."""
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Options:
+        """Read them from *config*; raises `ConfigurationError` for a value that cannot be used."""
+
+        def read(name: str) -> Any:
+            value = config.getoption(f"msprof_{name}", None)
+            return config.getini(f"msprof_{name}") or None if value is None else value
+
+        folder = config.rootpath / ".msprof"
+        base_url = read("base_url")
+        engines = tuple(read("engine") or (("external",) if base_url else ()))
+        reports = tuple(read("report") or ())
+        return cls(
+            engine=tuple(dict.fromkeys(engines)),
+            model=_found(config, read("model")),
+            base_url=base_url,
+            load=read("load") or "builtin",
+            concurrency=_concurrencies(read("concurrency") or "1"),
+            devices=read("devices"),
+            repeat=_at_least_one("--msprof-repeat", read("repeat") or 1),
+            golden=Path(config.rootpath / golden) if (golden := read("golden")) else folder / "golden",
+            update_golden=bool(read("update_golden")),
+            report=reports or None,
+            study=read("study"),
+            fresh=bool(read("fresh")),
+            strict=bool(read("strict")),
+            keep=None if (keep := read("keep")) is None else _at_least_one("--msprof-keep", keep),
+            config=Path(path) if (path := read("config")) else None,
+            folder=folder,
+        )
+
+
+def _found(config: pytest.Config, model: str | None) -> str | None:
+    """Return a model's folder as an absolute path, and a name that is no folder as it is."""
+    if not model:
+        return None
+    for start in (config.invocation_params.dir, config.rootpath):
+        if (start / model).is_dir():
+            return str((start / model).resolve())
+    return model
+
+
+def _concurrencies(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise ConfigurationError(f"--msprof-concurrency needs whole numbers from 1, such as 1,8,64, but got {text!r}")
+    return found
+
+
+def _at_least_one(name: str, value: int | str) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigurationError(f"{name} needs a whole number from 1, but got {value!r}")
+    return number
+
+
+def as_usage_error(error: ConfigurationError) -> pytest.UsageError:
+    """Translate at pytest's border: exit code 4 and one message, no traceback."""
+    return pytest.UsageError(f"msprof: {error}")

@@ -1,0 +1,87 @@
+"""The service pool: at most one live engine a device slot, kept warm between leases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pytest_msprof.errors import LoadError, ServiceError
+from pytest_msprof.ids import digest
+from pytest_msprof.results import Value
+from pytest_msprof.service import Service
+from pytest_msprof.slots import Slot, acquire_any
+
+__all__ = ["LeaseKey", "ServicePool"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseKey:
+    """What must be equal for a running engine to serve the next lease."""
+
+    engine: str
+    model: str
+    fields_digest: str
+    round: str
+    """Fresh launches are asked for by another round: the repeat, or the confirmation."""
+
+    @classmethod
+    def of(cls, engine: str, model: str | None, fields: Mapping[str, Value], round_: str) -> LeaseKey:
+        """Make one from the server-side *fields*."""
+        return cls(engine, model or "", digest(dict(fields)), round_)
+
+
+class ServicePool:
+    """Hands out leases on services; starting and stopping engines is its business alone."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = tuple(slots)
+        self._slot: Slot | None = None
+        self._key: LeaseKey | None = None
+        self._service: Service | None = None
+        self.starts = 0
+        """Engines started so far."""
+
+    @contextmanager
+    def lease(self, key: LeaseKey, start: Callable[[Slot], Service]) -> Iterator[Service]:
+        """Lend a service: the running one when *key* is equal, else a new one from *start*.
+
+        Leaving returns the lease and keeps the engine. An engine that died, failed or left its
+        load unanswered is stopped, so that nobody inherits it; a death nobody noticed is raised
+        as `ServiceExited`.
+        """
+        service = self._running(key) or self._start(key, start)
+        try:
+            yield service
+            service.check()
+        except (ServiceError, LoadError):
+            self.stop()
+            raise
+
+    def _running(self, key: LeaseKey) -> Service | None:
+        if self._service is None or key != self._key:
+            return None
+        process = self._service.process
+        return self._service if process is None or process.poll() is None else None
+
+    def _start(self, key: LeaseKey, start: Callable[[Slot], Service]) -> Service:
+        self.stop()
+        if self._slot is None:
+            self._slot = acquire_any(self._slots)
+        self.starts += 1
+        self._service = start(self._slot)
+        self._key = key
+        return self._service
+
+    def stop(self) -> None:
+        """End the running engine, keep the slot."""
+        service, self._service, self._key = self._service, None, None
+        if service is not None:
+            service.stop()
+
+    def close(self) -> None:
+        """End the running engine and free the slot for others."""
+        self.stop()
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.release()

@@ -1,0 +1,240 @@
+"""The end of a session: golden runs, reports, and what the terminal says."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_msprof.sessions import is_worker, options_of, session_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_msprof.comparison import Comparison
+    from pytest_msprof.results import Run
+    from pytest_msprof.summary import SessionSummary, StudySummary
+
+__all__ = ["Reporter"]
+
+WIDTH = 80
+DEFAULT_REPORTS = ("html", "xlsx")
+NO_REPORT = "no"
+
+
+class Reporter:
+    """Gathers what the items found, in the process that talks to the user."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.runs: list[Run] = []
+        """Runs recorded so far, by any worker."""
+        self._comparisons: dict[str, Comparison] = {}
+        self._studies: dict[str, StudySummary] = {}
+        self._touched: set[str] = set()
+        self._notes: list[str] = []
+        self._candidates: dict[str, list[Run]] = {}
+        self._refused: set[str] = set()
+        self._golden: list[str] = []
+        self._reports: list[Path] = []
+        self._summary: SessionSummary | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in what an item found; it may have been measured by a worker."""
+        found: dict[str, Any] | None = getattr(report, "msprof", None)
+        if found is None or is_worker(self._config):
+            return
+        session = session_of(self._config)
+        runs = [session.store.load(run_id) for run_id in found.get("runs", ())]
+        self.runs.extend(runs)
+        if found.get("golden"):
+            self._consider(runs, passed=report.passed)
+        self._take_comparisons(found)
+        self._take_study(found)
+        if runs and getattr(report, "node", None) is not None and report.passed and "study" not in found:
+            from pytest_msprof.recording import add_entries
+
+            add_entries(self._config, report.nodeid.rpartition("::")[2], report.nodeid, runs)
+
+    def _consider(self, runs: list[Run], *, passed: bool) -> None:
+        for run in runs:
+            key = session_of(self._config).golden_key(run)
+            self._candidates.setdefault(key, []).append(run)
+            if not passed:
+                self._refused.add(key)
+
+    def _take_comparisons(self, found: dict[str, Any]) -> None:
+        from pytest_msprof.comparison import Comparison
+
+        for entry in found.get("comparisons", ()):
+            comparison = Comparison.model_validate(entry)
+            self._comparisons[comparison.case] = comparison
+
+    def _take_study(self, found: dict[str, Any]) -> None:
+        from pytest_msprof.summary import StudySummary
+
+        if note := found.get("note"):
+            self._notes.append(note)
+        if case := found.get("study"):
+            self._touched.add(case)
+        if summary := found.get("summary"):
+            self._studies[found["study"]] = StudySummary.model_validate(summary)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Stop the engines; then accept golden runs and write the reports, where something was measured."""
+        if not _measured(self._config):
+            return
+        session = session_of(self._config)
+        session.close()
+        if is_worker(self._config) or not (self.runs or self._touched):
+            return
+        self._take_open_studies()
+        self._accept_golden()
+        self._summary = self._summarize()
+        self._write_reports(self._summary)
+        if (keep := options_of(self._config).keep) is not None:
+            session.store.prune(keep)
+
+    def _take_open_studies(self) -> None:
+        """Show studies that ended before their `[result]` as they stand."""
+        if set(session_of(self._config).studies) - set(self._studies):
+            from pytest_msprof.studies import reopened
+
+            for summary in reopened(session_of(self._config)):
+                self._studies.setdefault(summary.name, summary)
+
+    def _accept_golden(self) -> None:
+        session = session_of(self._config)
+        for key, runs in self._candidates.items():
+            moves = options_of(self._config).update_golden or not session.golden_store.exists(key)
+            if moves and key not in self._refused:
+                session.golden_store.accept(key, runs)
+                self._golden.append(runs[0].case)
+
+    def _summarize(self) -> SessionSummary:
+        import time
+
+        from pytest_msprof.hardware import hardware
+        from pytest_msprof.summary import SessionSummary
+
+        session = session_of(self._config)
+        return SessionSummary(
+            session_id=session.id,
+            started_at=session.started_at,
+            duration=time.monotonic() - session.started,
+            rootdir=str(self._config.rootpath),
+            engines=tuple(dict.fromkeys(run.engine for run in self.runs)) or options_of(self._config).engine,
+            runs=tuple(self.runs),
+            comparisons=tuple(self._comparisons.values()),
+            studies=tuple(self._studies.values()),
+            golden_recorded=tuple(self._golden),
+            environment=hardware(),
+        )
+
+    def _write_reports(self, summary: SessionSummary) -> None:
+        wanted = options_of(self._config).report
+        folder = options_of(self._config).folder / "reports" / f"{summary.started_at:%Y%m%d-%H%M%S}-{summary.session_id[-4:]}"
+        hook: Any = self._config.hook
+        for name in wanted or DEFAULT_REPORTS:
+            if name == NO_REPORT:
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                written = hook.pytest_msprof_write_report(name=name, summary=summary, folder=folder)
+            except ImportError as error:
+                self._notes.append(f"no {name} report: {error.name} is missing; pip install 'pytest-msprof[reports]'")
+                continue
+            paths = [path for path in written if path is not None]
+            if not paths:
+                self._notes.append(f"no {name} report: nobody writes one of that name")
+            self._reports.extend(paths)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was found, in 80 columns."""
+        if self._summary is None:
+            return
+        terminalreporter.section("serving performance")
+        for line in self._lines(self._summary):
+            terminalreporter.write_line(line)
+
+    def _lines(self, summary: SessionSummary) -> Iterator[str]:
+        for study in summary.studies:
+            yield from _study_lines(study)
+        for comparison in summary.comparisons:
+            yield from _comparison_lines(comparison)
+        if summary.golden_recorded:
+            yield from _wrapped(f"golden recorded: {', '.join(_short(case) for case in summary.golden_recorded)}")
+        hook: Any = self._config.hook
+        for lines in hook.pytest_msprof_terminal_lines(summary=summary):
+            yield from lines
+        for note in self._notes:
+            yield from _wrapped(f"note: {note}")
+        for path in self._reports:
+            yield f"report: {_relative(path, self._config)}"
+
+
+def _measured(config: pytest.Config) -> bool:
+    from pytest_msprof.sessions import SESSION
+
+    return SESSION in config.stash
+
+
+def _study_lines(study: StudySummary) -> Iterator[str]:
+    from pytest_msprof.display import field_values, metric_value
+
+    states = [trial.state for trial in study.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    yield from _wrapped(f"study {_short(study.name)}: {len(states)} of {study.n_trials} trials ({counts or 'none yet'})")
+    if study.winner is not None:
+        best = study.trial(study.winner)
+        name = "the default" if best.number == 0 else field_values(best.fields)
+        yield from _wrapped(f"best:    {name}", indent=9)
+    for confirmation in study.confirmations:
+        if not confirmation.runs:
+            continue
+        figures = []
+        for metric in (study.objective, *study.subject_to):
+            values = [run.value(metric) for run in confirmation.runs]
+            figures.append(f"{metric} {metric_value(metric, sum(values) / len(values))}")
+        broken = f", limits missed in {confirmation.broken}" if confirmation.broken else ""
+        yield from _wrapped(f"{confirmation.role + ':':<11}{', '.join(figures)} ({_launches(len(confirmation.runs))}{broken})", indent=11)
+    yield from _wrapped(f"verdict: {study.verdict}", indent=9)
+    if study.command:
+        variables = "".join(f"{name}={value} " for name, value in study.environment.items())
+        yield "run it:"
+        yield f"  {variables}{study.command}"
+    yield ""
+
+
+def _comparison_lines(comparison: Comparison) -> Iterator[str]:
+    launches = max((delta.launches_current for delta in comparison.deltas), default=0)
+    if comparison.golden_missing:
+        yield from _wrapped(f"{_short(comparison.case)}: no golden run yet")
+        return
+    yield from _wrapped(f"{_short(comparison.case)}: {comparison.verdict} ({_launches(launches)})")
+    for reason in comparison.reasons:
+        yield from _wrapped(f"  {reason}", indent=2)
+    for line in comparison.summary().splitlines():
+        yield f"  {line}"[:WIDTH]
+
+
+def _launches(number: int) -> str:
+    return f"{number} launch" if number == 1 else f"{number} launches"
+
+
+def _short(case: str) -> str:
+    return case.rpartition("::")[2]
+
+
+def _wrapped(text: str, *, indent: int = 2) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _relative(path: Path, config: pytest.Config) -> Path:
+    try:
+        return path.relative_to(config.invocation_params.dir)
+    except ValueError:
+        return path

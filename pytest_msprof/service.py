@@ -1,0 +1,251 @@
+"""A running engine, and how one comes to be: configure, start, wait, warm up."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shlex
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pytest_msprof.errors import ConfigurationError, ServiceError, ServiceExited, ServiceNotReady, UnknownName
+from pytest_msprof.failures import classify, root_cause
+from pytest_msprof.fields import OptimizerConfigField
+from pytest_msprof.ids import new_id
+from pytest_msprof.interfaces import LaunchContext, ProcessHandle, SimulatorInterface, Stage, Target
+from pytest_msprof.readiness import wait_until_ready
+from pytest_msprof.redaction import redact
+from pytest_msprof.results import Value
+
+__all__ = ["Service", "answers", "bind", "launch"]
+
+PROBE_TIMEOUT = 2.0
+WARM_UP_TIMEOUT = 120.0
+WARM_UP_TOKENS = 2
+WARM_UP_ATTEMPTS = 3
+NO_SUCH_ENDPOINT = (404, 405, 501)
+
+
+@dataclass(slots=True)
+class Service:
+    """A running engine that answered: where it is, what it is, and how it was started."""
+
+    engine: str
+    simulator: SimulatorInterface
+    base_url: str
+    """Where requests go, without a path."""
+    model: str
+    """The model's name, as requests give it."""
+    fields: Mapping[str, Value]
+    """Server-side fields; what is absent was left to the engine."""
+    folder: Path
+    launch_id: str = field(default_factory=new_id)
+    environment: dict[str, Value] = field(default_factory=dict)
+    ready_after: float = 0.0
+    """Seconds from the start until it answered."""
+    loads: Counter[str] = field(default_factory=Counter)
+    """Loads sent so far, by workload hash: each gets new text."""
+
+    @property
+    def process(self) -> ProcessHandle | None:
+        """The engine's process, None for one that runs elsewhere."""
+        return self.simulator.process
+
+    @property
+    def target(self) -> Target:
+        """The same service as a load generator sees it."""
+        return Target(
+            base_url=self.base_url,
+            model=self.model,
+            tokenizer=self.simulator.tokenizer_path,
+            request_options=self.simulator.request_options,
+            api_key=getattr(self.simulator, "api_key", None),
+        )
+
+    def check(self) -> None:
+        """Raise `ServiceExited` when the engine is gone."""
+        if self.process is not None and self.process.poll() is not None:
+            raise ServiceExited.from_process(self.process, under_load=True)
+
+    def stop(self) -> None:
+        """End the engine; its log stays."""
+        self.simulator.stop(del_log=False)
+        if self.process is not None:
+            self.process.stop(grace=self.simulator.stop_grace())
+
+    def log_tail(self) -> str:
+        """Return the end of the engine's log, empty where there is none."""
+        return self.process.log_tail() if self.process else ""
+
+
+def bind(
+    values: Mapping[str, Value], simulator: SimulatorInterface, declared: Mapping[str, OptimizerConfigField], engine: str
+) -> tuple[OptimizerConfigField, ...]:
+    """Put *values* into fields: the engine's own, or *declared* ones that say where they belong.
+
+    Raises `UnknownName` for a field that neither knows.
+    """
+    own = {entry.name: entry for entry in simulator.data_field}
+    bound = []
+    for name, value in values.items():
+        entry = own.get(name) or declared.get(name)
+        if entry is None or (name not in own and not entry.config_position):
+            raise UnknownName(f"field of engine {engine!r}", name, own)
+        bound.append(entry.model_copy(update={"value": value}))
+    return tuple(bound)
+
+
+def launch(
+    simulator: SimulatorInterface,
+    *,
+    engine: str,
+    fields: Mapping[str, Value],
+    declared: Mapping[str, OptimizerConfigField],
+    context: LaunchContext,
+    is_ready: Callable[[Service], bool | None] = lambda _service: None,
+) -> Service:
+    """Start the engine with *fields* and return it when it answered a request.
+
+    Raises `ServiceExited` when it dies first, `ServiceNotReady` when it does not answer before
+    the simulator's `readiness_timeout`, and `ServiceError` when it refuses the warm-up request.
+    """
+    started = time.monotonic()
+    simulator.configure(context)
+    params = bind(fields, simulator, declared, engine)
+    simulator.data_field = params
+    if callable(prepare := getattr(simulator, "prepare", None)):
+        prepare()
+    if simulator.update_config(params) is False:
+        raise ServiceError(f"{engine}: update_config() answered False", failure="bad option")
+    simulator.update_command()
+    simulator.run(params)
+    try:
+        return _ready(simulator, engine, fields, context, started, is_ready)
+    except BaseException:
+        simulator.stop(del_log=False)
+        raise
+
+
+def _ready(
+    simulator: SimulatorInterface,
+    engine: str,
+    fields: Mapping[str, Value],
+    context: LaunchContext,
+    started: float,
+    is_ready: Callable[[Service], bool | None],
+) -> Service:
+    waiting_for = simulator.process or _Elsewhere(simulator.base_url, context.folder / "engine.log")
+    wait_until_ready(waiting_for, lambda: _healthy(simulator), timeout=simulator.readiness_timeout)
+    service = Service(
+        engine=engine,
+        simulator=simulator,
+        base_url=simulator.root_url,
+        model=simulator.served_model,
+        fields=dict(fields),
+        folder=context.folder,
+    )
+    if is_ready(service) is None:
+        _warm_up(service)
+    service.ready_after = time.monotonic() - started
+    service.environment = {
+        "engine": engine,
+        "command": shlex.join(redact([str(part) for part in simulator.command or ()])),
+        "variables": redact({k: v for k, v in simulator.env.items() if os.environ.get(k) != v}),
+        **redact(dict(simulator.describe())),
+    }
+    return service
+
+
+def _healthy(simulator: SimulatorInterface) -> bool:
+    """Ask the plugin's own test where it has one, the health URL otherwise."""
+    if callable(check := getattr(simulator, "check_success", None)):
+        return bool(check())
+    if type(simulator).health is not SimulatorInterface.health:
+        return simulator.health().stage is Stage.running
+    return answers(simulator.base_url)
+
+
+def answers(url: str, *, timeout: float = PROBE_TIMEOUT) -> bool:
+    """Say whether a GET of *url* is answered with 200."""
+    try:
+        return _request("GET", url, timeout=timeout)[0] == http.client.OK
+    except OSError:
+        return False
+
+
+def _warm_up(service: Service) -> None:
+    """Send one short request: some engines are healthy and cannot answer."""
+    url = f"{service.base_url}/v1/completions"
+    options = service.simulator.request_options(WARM_UP_TOKENS)
+    body = {"model": service.model, "prompt": "Hello", "max_tokens": WARM_UP_TOKENS, **options}
+    answer = ""
+    for _attempt in range(WARM_UP_ATTEMPTS):
+        try:
+            status, answer = _request("POST", url, body=body, timeout=WARM_UP_TIMEOUT, key=service.target.api_key)
+        except TimeoutError as error:
+            text = f"{service.engine} is healthy, but did not answer a request within {WARM_UP_TIMEOUT:g} s"
+            raise ServiceNotReady(text, log_tail=service.log_tail()) from error
+        except OSError as error:
+            service.check()
+            answer = str(error)
+            continue
+        if status == http.client.OK or status in NO_SUCH_ENDPOINT:
+            return
+        if status < http.client.INTERNAL_SERVER_ERROR or not _healthy(service.simulator):
+            break
+    service.check()
+    tail = service.log_tail()
+    cause = root_cause(tail) if tail else ""
+    message = f"{service.engine} is healthy, but refused a warm-up request: {answer[:300]!r}; {cause}"
+    raise ServiceError(message, failure=classify(tail, None), log_tail=tail)
+
+
+def _request(
+    method: str, url: str, *, timeout: float, body: Mapping[str, Value] | None = None, key: str | None = None
+) -> tuple[int, str]:
+    """Send one request without pooling or proxies; raises OSError where nobody answers."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {url!r}")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request(method, path, json.dumps(body).encode() if body is not None else None, headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{url}: {error!r}") from error
+    finally:
+        connection.close()
+
+
+class _Elsewhere:
+    """Stands for the process of a service that somebody else runs: it never ends here."""
+
+    returncode = None
+    pid = 0
+
+    def __init__(self, name: str, log_path: Path) -> None:
+        self.name, self.log_path = name, log_path
+
+    def poll(self) -> None:
+        return None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        time.sleep(timeout or 0)
+        return False
+
+    def stop(self, *, grace: float = 0) -> None:
+        """Leave it running."""
+
+    def log_tail(self, lines: int = 0) -> str:
+        return ""

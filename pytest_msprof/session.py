@@ -1,0 +1,261 @@
+"""One measuring session: the registry, the pool and the stores that its fixtures share."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_msprof.errors import ConfigurationError, ModelNotFound
+from pytest_msprof.fields import OptimizerConfigField
+from pytest_msprof.golden import Golden, GoldenStore
+from pytest_msprof.hardware import device_kind, hardware
+from pytest_msprof.ids import directory_digest, new_id
+from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
+from pytest_msprof.pool import LeaseKey, ServicePool
+from pytest_msprof.process import EngineProcess
+from pytest_msprof.registry import REGISTRY, Registry
+from pytest_msprof.results import Run, Value
+from pytest_msprof.service import Service, launch
+from pytest_msprof.slots import Slot, free_port, parse_devices
+from pytest_msprof.store import PartialRun, RunStore
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_msprof.options import Options
+    from pytest_msprof.space import SearchSpace
+    from pytest_msprof.tuning.study import TuneStudy
+    from pytest_msprof.tuning.trial import Trial
+
+__all__ = ["MsprofSession", "is_load_side"]
+
+LOAD_SIDE = ("CONCURRENCY", "MAXCONCURRENCY", "REQUESTRATE")
+"""Fields that belong to the load wherever they are declared (the seed's names)."""
+
+
+def is_load_side(name: str, load_fields: tuple[OptimizerConfigField, ...] = ()) -> bool:
+    """Say whether a change of this field leaves the service as it is."""
+    return name.upper() in LOAD_SIDE or any(entry.name == name for entry in load_fields)
+
+
+class MsprofSession:
+    """What the fixtures of one pytest process share; made when the first of them is used."""
+
+    def __init__(self, config: pytest.Config, options: Options, session_id: str) -> None:
+        self.config, self.options, self.id = config, options, session_id
+        self.started_at = datetime.now(UTC)
+        self.started = time.monotonic()
+        self.registry: Registry = REGISTRY
+        self.last_recorded: dict[str, Run] = {}
+        """The run that each test recorded last, by node id."""
+        self.studies: dict[str, TuneStudy] = {}
+        """Open studies, by case."""
+        self.trials: dict[str, Trial] = {}
+        """What each item of a study measures, by node id: a rerun measures the same."""
+        self._recorded: dict[tuple[str, str], list[Run]] = defaultdict(list)
+        """Runs recorded in this process, by case and workload."""
+
+    @cached_property
+    def store(self) -> RunStore:
+        """The runs on disk."""
+        return RunStore(self.options.folder / "runs")
+
+    @cached_property
+    def golden_store(self) -> GoldenStore:
+        """The runs to compare with."""
+        return GoldenStore(self.options.golden)
+
+    @cached_property
+    def pool(self) -> ServicePool:
+        """The engines of this process; stopped by `close`."""
+        groups = parse_devices(self.options.devices) if self.options.devices else ((),)
+        return ServicePool([Slot(devices) for devices in groups])
+
+    @cached_property
+    def model_digest(self) -> str:
+        """Digest of the model's folder; a name that an engine resolves stands for itself."""
+        model = self.options.model
+        if not model:
+            return self.options.base_url or ""
+        return directory_digest(Path(model)) if Path(model).is_dir() else model
+
+    def check_model(self) -> None:
+        """Raise `ModelNotFound` when the model looks like a path and nothing lies there."""
+        model = self.options.model
+        if not model or Path(model).is_dir():
+            return
+        if model.startswith((".", "/", "~")) or model.count("/") != 1:
+            raise ModelNotFound(
+                f"no model in {model!r}: give --msprof-model a folder, or make a tiny one "
+                "with 'pytest-msprof make-models --output models'"
+            )
+
+    @contextmanager
+    def lease(
+        self,
+        simulator: type[SimulatorInterface],
+        fields: Mapping[str, Value],
+        *,
+        engine: str,
+        round_: str = "",
+        space: SearchSpace | None = None,
+        item: pytest.Item,
+    ) -> Iterator[Service]:
+        """Lend a service with *fields*; load-side ones among them are left to the load generator."""
+        declared = {entry.name: entry for entry in space} if space else {}
+        load_fields = self.load_fields()
+        server_side = {name: value for name, value in fields.items() if not is_load_side(name, load_fields)}
+        if self.options.base_url and server_side:
+            raise ConfigurationError(
+                f"a running service (--msprof-base-url) cannot be given {', '.join(server_side)}: "
+                "only load-side fields, CONCURRENCY and REQUESTRATE, can change"
+            )
+        key = LeaseKey.of(engine, self.options.model or self.options.base_url, server_side, round_)
+
+        def start(slot: Slot) -> Service:
+            return self._launch(simulator, server_side, engine=engine, declared=declared, slot=slot, item=item)
+
+        with self.pool.lease(key, start) as service:
+            yield service
+
+    def _launch(
+        self,
+        simulator: type[SimulatorInterface],
+        fields: Mapping[str, Value],
+        *,
+        engine: str,
+        declared: Mapping[str, OptimizerConfigField],
+        slot: Slot,
+        item: pytest.Item,
+    ) -> Service:
+        self.check_model()
+        hook: Any = item.ihook
+        launch_id = self.id if self.options.base_url else new_id()
+        context = self.context(self.options.folder / "logs" / launch_id, devices=slot.devices)
+        operator = simulator(bak_path=context.folder)
+        service = hook.pytest_msprof_launch_service(simulator=operator, item=item)
+        if service is None:
+            service = launch(
+                operator,
+                engine=engine,
+                fields=fields,
+                declared=declared,
+                context=context,
+                is_ready=lambda started: hook.pytest_msprof_service_ready(service=started),
+            )
+        service.launch_id = launch_id
+        service.environment |= {"hardware": hardware(), "ready_after": service.ready_after}
+        hook.pytest_msprof_update_environment(environment=service.environment, service=service)
+        return service
+
+    def context(self, folder: Path | None, *, devices: tuple[str, ...] = ()) -> LaunchContext:
+        """Describe where a launch happens, with a folder and a port of its own."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return LaunchContext(
+            launcher=EngineProcess.start,
+            folder=folder or self.options.folder / "logs",
+            rootdir=self.config.rootpath,
+            port=free_port(),
+            model=self.options.model,
+            base_url=self.options.base_url,
+            devices=devices,
+        )
+
+    def record(self, run: Run, partial: PartialRun, item: pytest.Item) -> Run:
+        """Seal *run* and remember it; returns it knowing the repeats recorded before it."""
+        from pytest_msprof.sessions import FACTS
+
+        folder = self.store.seal(partial, run)
+        earlier = self._earlier(run)
+        kept = run.with_repeats(tuple(earlier), planned=self.options.repeat)
+        self._recorded[run.case, run.workload_hash].append(kept)
+        self.last_recorded[item.nodeid] = kept
+        facts = item.stash.setdefault(FACTS, {})
+        facts.setdefault("runs", []).append(run.id)
+        facts["golden"] = "golden" in getattr(item, "fixturenames", ())
+        item.user_properties.append(("msprof.run", run.id))
+        item.ihook.pytest_msprof_run_recorded(run=kept, folder=folder)
+        return kept
+
+    def _earlier(self, run: Run) -> list[Run]:
+        """Return the runs of the same case and workload; other workers' ones are read from disk."""
+        from pytest_msprof.sessions import is_worker
+
+        if self.options.repeat > 1 and is_worker(self.config):
+            stored = (other for other in self.store.runs(session_id=self.id) if other.id != run.id)
+            return [other for other in stored if (other.case, other.workload_hash) == (run.case, run.workload_hash)]
+        return self._recorded[run.case, run.workload_hash]
+
+    def apply_settings(self, item: pytest.Item) -> None:
+        """Let settings made from now on follow the command line and the hook of *item*'s conftests."""
+        from pytest_msprof import config_toml, settings
+
+        files = (self.options.config,) if self.options.config else ()
+        config_toml.use(files=files, model=self.options.model or "")
+        made = item.ihook.pytest_msprof_settings(config=self.config)
+        if made is not None:
+            settings.register_settings(lambda: made)
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Raise `ConfigurationError` when the options name what is not registered, installed or there."""
+        names = {name for item in items for name in getattr(item, "fixturenames", ())}
+        if "engine_name" in names:
+            for engine in self.options.engine:
+                simulator = self.registry.simulators.get(engine)
+                if items and not items[0].config.option.collectonly:
+                    self.check_model()
+                    self.apply_settings(items[0])
+                    operator = self.operator(simulator)
+                    operator.preflight()
+        if "load_generator" in names or "record" in names:
+            self.registry.benchmarks.get(self.options.load)
+
+    def operator(self, simulator: type[SimulatorInterface]) -> SimulatorInterface:
+        """Return an instance that knows where it is, without a folder of its own: for questions."""
+        made = simulator()
+        made.configure(self.context(None))
+        return made
+
+    def is_load_side(self, name: str) -> bool:
+        """Say whether a change of this field leaves the service as it is."""
+        return is_load_side(name, self.load_fields())
+
+    def load_fields(self) -> tuple[OptimizerConfigField, ...]:
+        """Return the fields of the chosen load generator, all of them load-side."""
+        from pytest_msprof.loads import make_generator
+
+        return make_generator(self.registry.benchmarks.get(self.options.load)).data_field
+
+    def golden_key(self, run: Run) -> str:
+        """Return the identity under which *run* may become golden."""
+        return self.golden_store.key(
+            case=run.case,
+            engine=run.engine,
+            model_digest=run.model_digest,
+            workload_hash=run.workload_hash,
+            device=run.device,
+            fields=run.fields,
+        )
+
+    def golden(self, run: Run) -> Golden:
+        """Return the golden runs of the same case, none where none were accepted."""
+        return self.golden_store.load(self.golden_key(run))
+
+    @property
+    def device(self) -> str:
+        """Kind of the device that serves; unknown for a service that runs elsewhere."""
+        return "elsewhere" if self.options.base_url else device_kind()
+
+    def close(self) -> None:
+        """Stop the engine, free its slot, and give back trials that nobody told."""
+        for trial in self.trials.values():
+            trial.release()
+        if "pool" in self.__dict__:
+            self.pool.close()

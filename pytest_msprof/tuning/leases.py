@@ -1,0 +1,28 @@
+"""Who works on a trial: a lease that ends with its process, so that no trial stays taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import psutil
+
+__all__ = ["is_alive", "my_lease"]
+
+
+def my_lease() -> dict[str, Any]:
+    """Return who this process is: host, process and its start time, since numbers are reused."""
+    return {"host": platform.node(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def is_alive(lease: dict[str, Any] | None) -> bool:
+    """Say whether the holder of *lease* still runs; one on another host is taken at its word."""
+    if not lease:
+        return False
+    if lease.get("host") != platform.node():
+        return True
+    try:
+        return abs(psutil.Process(lease["pid"]).create_time() - lease["started"]) < 1.0
+    except psutil.NoSuchProcess:
+        return False

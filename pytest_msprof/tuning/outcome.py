@@ -1,0 +1,210 @@
+"""What a study came to: the winner against the default, and one sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pytest_msprof.comparison import Delta, contrast
+from pytest_msprof.display import change, field_values, metric_value
+from pytest_msprof.errors import MsprofError
+from pytest_msprof.results import Run
+from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
+from pytest_msprof.tuning.plan import Role, TunePlan
+from pytest_msprof.tuning.study import TuneStudy
+
+__all__ = ["Outcome", "conclude"]
+
+
+class Outcome(NamedTuple):
+    """The study as reports show it, and whether its `[result]` passes."""
+
+    summary: StudySummary
+    failure: str
+    """Why the result fails, empty when it passes."""
+
+
+def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> Outcome:
+    """Draw the conclusion from what *study* holds; *load* finds a recorded run by its id."""
+    plan, records = study.plan, study.records()
+    confirmations = tuple(_confirmations(study, session_id, load))
+    winner = _winner(plan, confirmations, study.ranking())
+    deltas = _deltas(plan, confirmations, winner)
+    verdict, failure = _verdict(plan, records, confirmations, winner, deltas)
+    facts = study.attributes
+    command, environment = _command(confirmations, records, winner, load)
+    return Outcome(
+        StudySummary(
+            name=facts.get("case", study.name),
+            key=facts.get("key", ""),
+            engine=facts.get("engine", ""),
+            objective=plan.objective,
+            subject_to=dict(plan.subject_to),
+            workload=plan.workload,
+            space=plan.space.describe(),
+            sampler=plan.search if isinstance(plan.search, str) else type(plan.search).__name__,
+            seed=plan.seed,
+            n_trials=plan.n_trials,
+            trials=records,
+            winner=winner,
+            confirmations=confirmations,
+            deltas=deltas,
+            verdict=verdict,
+            command=command,
+            environment=environment,
+        ),
+        failure,
+    )
+
+
+def _confirmations(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> Sequence[Confirmation]:
+    found = []
+    by_number = {record.number: record for record in study.records()}
+    for role, entries in study.confirmations(session_id).items():
+        number = entries[0]["number"]
+        found.append(
+            Confirmation(
+                role=role,
+                number=number,
+                fields=by_number[number].fields if number in by_number else {},
+                runs=tuple(run for entry in entries if "run" in entry and (run := _loaded(load, entry["run"]))),
+                failures=tuple(entry["reason"] for entry in entries if "failure" in entry),
+                broken=sum(1 for entry in entries if entry.get("broken")),
+            )
+        )
+    return found
+
+
+def _loaded(load: Callable[[str], Run], run_id: str) -> Run | None:
+    try:
+        return load(run_id)
+    except MsprofError:
+        return None
+
+
+def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapping[Role, int]) -> int | None:
+    """Return the best trial that held when it was measured again; the search's best without such runs."""
+    if not confirmations:
+        return ranking.get("winner")
+    held = [entry for entry in confirmations if entry.runs and 2 * (entry.broken + len(entry.failures)) < _launches(entry)]
+    if not held:
+        return None
+    candidates = [entry for entry in held if entry.role != "default"] or held
+    sign = 1 if plan.maximize else -1
+    return max(candidates, key=lambda entry: sign * _mean(entry, plan.objective)).number
+
+
+def _launches(confirmation: Confirmation) -> int:
+    return len(confirmation.runs) + len(confirmation.failures)
+
+
+def _mean(confirmation: Confirmation, name: str) -> float:
+    values = [run.value(name) for run in confirmation.runs]
+    return sum(values) / len(values)
+
+
+def _role(confirmations: Sequence[Confirmation], number: int | None) -> Confirmation | None:
+    return next((entry for entry in confirmations if entry.number == number and entry.runs), None)
+
+
+def _deltas(plan: TunePlan, confirmations: Sequence[Confirmation], winner: int | None) -> tuple[Delta, ...]:
+    best, default = _role(confirmations, winner), _role(confirmations, 0)
+    if best is None or default is None or best.number == default.number:
+        return ()
+    return contrast(best.runs, default.runs, (plan.objective, *plan.subject_to))
+
+
+def _verdict(
+    plan: TunePlan,
+    records: Sequence[TrialRecord],
+    confirmations: Sequence[Confirmation],
+    winner: int | None,
+    deltas: Sequence[Delta],
+) -> tuple[str, str]:
+    """Return the sentence, and the same as a failure where the result fails."""
+    if not records:
+        return "nothing was measured yet", ""
+    if all(record.state == "failed" for record in records):
+        text = f"all {len(records)} trials failed: {_classes(records)}"
+        return text, text
+    if winner is None:
+        text = _nothing_met(plan, records, confirmed=bool(confirmations))
+        return text, text
+    if not confirmations:
+        return _unconfirmed(plan, records, winner), ""
+    if winner == 0:
+        return "keep the default: no other configuration held up against it when confirmed", ""
+    return _against_default(plan, records, confirmations, winner, deltas)
+
+
+def _against_default(
+    plan: TunePlan,
+    records: Sequence[TrialRecord],
+    confirmations: Sequence[Confirmation],
+    winner: int,
+    deltas: Sequence[Delta],
+) -> tuple[str, str]:
+    fields = field_values(next(record.fields for record in records if record.number == winner))
+    default = _role(confirmations, 0)
+    if default is None:
+        return f"{fields}: the default could not be measured, so there is nothing to compare with", ""
+    if not deltas:
+        return f"{fields}: not confirmed by a fresh launch, so nothing can be said against the default", ""
+    objective = deltas[0]
+    moved = f"{objective.metric} {_interval(objective)} against the default"
+    if 2 * default.broken >= _launches(default):
+        return f"{fields}: meets the constraints, which the default misses; {moved}", ""
+    if objective.verdict == "improved":
+        return f"{fields}: {moved}", ""
+    if objective.verdict == "regressed":
+        text = f"the winner is worse than the default: {moved}; keep the default"
+        return text, text
+    if objective.verdict == "descriptive":
+        return f"{fields}: {moved}, {objective.reason or 'too few launches for a verdict'}", ""
+    return f"not distinguishable from the default ({moved}): keep the default", ""
+
+
+def _interval(delta: Delta) -> str:
+    if delta.change is None:
+        return "unchanged"
+    if delta.low is None or delta.high is None:
+        return change(delta.change)
+    return f"{change(delta.change)} (95 % interval {change(delta.low)} to {change(delta.high)})"
+
+
+def _unconfirmed(plan: TunePlan, records: Sequence[TrialRecord], winner: int) -> str:
+    best = next(record for record in records if record.number == winner)
+    name = "the default" if winner == 0 else field_values(best.fields)
+    return f"best of one launch each, not confirmed: {name} at {metric_value(plan.objective, best.value)}"
+
+
+def _nothing_met(plan: TunePlan, records: Sequence[TrialRecord], *, confirmed: bool) -> str:
+    measured = [record for record in records if record.metrics]
+    if not measured:
+        return f"no trial was measured: {_classes(records)}"
+    closest = min(measured, key=lambda record: max(plan.violations(record.metrics).values(), default=0.0))
+    when = "when confirmed" if confirmed else "in any trial"
+    missed = plan.infeasible(closest.metrics) or "met in the search, missed by fresh launches"
+    return f"nothing met the constraints {when}; closest: {field_values(closest.fields)} with {missed}"
+
+
+def _classes(records: Sequence[TrialRecord]) -> str:
+    counts = Counter(record.failure or record.state for record in records if record.state == "failed")
+    return ", ".join(f"{count} × {name}" for name, count in counts.most_common())
+
+
+def _command(
+    confirmations: Sequence[Confirmation],
+    records: Sequence[TrialRecord],
+    winner: int | None,
+    load: Callable[[str], Run],
+) -> tuple[str, dict[str, str]]:
+    """Return how to start the winner by hand: what the engine itself was started with."""
+    confirmed = _role(confirmations, winner)
+    run_ids = [run_id for record in records if record.number == winner for run_id in record.run_ids]
+    run = confirmed.runs[0] if confirmed else next(filter(None, (_loaded(load, run_id) for run_id in run_ids)), None)
+    if run is None:
+        return "", {}
+    variables: dict[str, Any] = run.environment.get("variables", {})
+    return str(run.environment.get("command", "")), {name: str(value) for name, value in variables.items()}

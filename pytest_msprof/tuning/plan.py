@@ -1,0 +1,160 @@
+"""What a `tune` mark asks for, checked before anything starts, and the test items that follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
+from pytest_msprof.ids import digest
+from pytest_msprof.metrics import metric
+from pytest_msprof.results import Run
+from pytest_msprof.space import SearchSpace
+from pytest_msprof.workload import Workload
+
+__all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
+
+LOADS = ("fixed",)
+ROLES = ("winner", "runner-up", "default")
+Role = Literal["winner", "runner-up", "default"]
+
+
+class Slot(NamedTuple):
+    """One test item of a study: a trial, a confirming launch, or the result."""
+
+    kind: Literal["trial", "confirm", "result"]
+    index: int = 0
+    role: Role = "default"
+
+    @property
+    def id(self) -> str:
+        """The item's part of the node id."""
+        if self.kind == "trial":
+            return f"trial-{self.index}"
+        return f"confirm-{self.role}-{self.index}" if self.kind == "confirm" else "result"
+
+
+class Objective(NamedTuple):
+    """A metric and the way it should go."""
+
+    metric: str
+    maximize: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TunePlan:
+    """A study as its author wrote it."""
+
+    space: SearchSpace
+    workload: Workload
+    objective: str
+    subject_to: Mapping[str, float] = field(default_factory=dict)
+    load: str = "fixed"
+    n_trials: int = 0
+    minutes: float | None = None
+    search: Any = "auto"
+    confirm: int = 4
+    seed: int = 0
+    name: str | None = None
+
+    @classmethod
+    def of(cls, *args: Any, **values: Any) -> TunePlan:
+        """Read the arguments of `pytest.mark.tune`.
+
+        Raises `ConfigurationError` for everything that could only fail later.
+        """
+        if len(args) != 1 or not isinstance(args[0], SearchSpace):
+            found = ", ".join(type(arg).__name__ for arg in args) or "nothing"
+            raise InvalidSpace(f"tune needs one SearchSpace as its first argument, but got {found}")
+        known = {name for name in cls.__dataclass_fields__ if name != "space"}
+        for name in values:
+            if name not in known:
+                raise UnknownName("argument of tune", name, known)
+        missing = sorted({"workload", "objective", "n_trials"} - set(values))
+        if missing:
+            raise ConfigurationError(f"tune needs {', '.join(missing)}")
+        plan = cls(args[0], **values)
+        plan._check()
+        return plan
+
+    def _check(self) -> None:
+        if not isinstance(self.workload, Workload):
+            raise ConfigurationError(f"tune needs a Workload as workload, but got {type(self.workload).__name__}")
+        if self.load not in LOADS:
+            raise UnknownName("load mode", self.load, LOADS)
+        for name, low in (("n_trials", 1), ("confirm", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise ConfigurationError(f"tune needs {name} as a whole number from {low}, but got {value!r}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ConfigurationError(f"tune needs minutes above 0, but got {self.minutes!r}")
+        try:
+            for name in (self.objective, *self.subject_to):
+                metric(name)
+        except MetricMissing as error:
+            raise ConfigurationError(f"tune: {error}") from None
+        for name, limit in self.subject_to.items():
+            if not (isinstance(limit, int | float) and math.isfinite(limit) and limit > 0):
+                raise ConfigurationError(f"tune needs a limit above 0 for {name!r}, but got {limit!r}")
+
+    @property
+    def maximize(self) -> bool:
+        """Whether a larger objective is better."""
+        return metric(self.objective).better == "higher"
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Return the test items: the trials, the confirmations interleaved, the result."""
+        trials = [Slot("trial", index) for index in range(self.n_trials)]
+        confirmations = [Slot("confirm", index, role) for index in range(self.confirm) for role in ROLES]
+        return (*trials, *confirmations, Slot("result"))
+
+    def digest(self) -> str:
+        """Return the identity of the question: space, objective, constraints, workload, load and seed."""
+        return digest(self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the question as JSON, for the study's record and for showing what changed."""
+        return {
+            "space": self.space.describe(),
+            "space_digest": self.space.digest(),
+            "default": dict(self.space.default),
+            "objective": self.objective,
+            "subject_to": dict(self.subject_to),
+            "workload": self.workload.model_dump(mode="json"),
+            "load": self.load,
+            "search": self.search if isinstance(self.search, str) else type(self.search).__name__,
+            "seed": self.seed,
+        }
+
+    def measure(self, run: Run) -> dict[str, float]:
+        """Return the objective and every constrained metric of *run*.
+
+        Raises `MetricMissing` where the run lacks one: a missing metric is never a pass.
+        """
+        found = {name: run.value(name) for name in (self.objective, *self.subject_to)}
+        for name, value in found.items():
+            if not math.isfinite(value):
+                raise MetricMissing(f"{name} is {value}, which no study can learn from")
+        return found
+
+    def violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return by how much each constraint is missed, relative to its limit; ≤ 0 is met."""
+        return {name: self._excess(name, metrics[name], limit) for name, limit in self.subject_to.items()}
+
+    @staticmethod
+    def _excess(name: str, value: float, limit: float) -> float:
+        relative = value / limit - 1
+        return relative if metric(name).better == "lower" else -relative
+
+    def infeasible(self, metrics: Mapping[str, float]) -> str:
+        """Say which constraints *metrics* miss, empty when all are met."""
+        missed = [name for name, excess in self.violations(metrics).items() if excess > 0]
+        return "; ".join(self._missed(name, metrics[name]) for name in missed)
+
+    def _missed(self, name: str, value: float) -> str:
+        found = metric(name)
+        relation = ">" if found.better == "lower" else "<"
+        unit = "" if found.unit == "1" else f" {found.unit}"
+        return f"{name} {value:.4g}{unit} {relation} {self.subject_to[name]:.4g}{unit}"

@@ -1,0 +1,63 @@
+"""From a space to Optuna's parameters, and from a trial's parameters to a configuration."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from pytest_msprof.fields import OptimizerConfigField
+from pytest_msprof.results import Value
+from pytest_msprof.space import SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+__all__ = ["random_parameters", "suggest", "to_parameter"]
+
+
+def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = None) -> dict[str, Value]:
+    """Let *trial* choose every active field and return the configuration that follows.
+
+    *only* names the fields to choose, for a default that leaves the others to the engine.
+    """
+    values: dict[str, Value] = {}
+    for entry in space.searched:
+        if (only is None or entry.name in only) and space.is_active(entry.name, values):
+            values[entry.name] = _chosen(trial, entry)
+    return space.resolve(values)
+
+
+def random_parameters(space: SearchSpace, generator: random.Random) -> dict[str, Any]:
+    """Return a uniformly drawn point as Optuna stores it, for a sampler that repeats itself."""
+    values: dict[str, Value] = {}
+    for entry in space.searched:
+        if space.is_active(entry.name, values):
+            values[entry.name] = entry.from_unit(generator.random())
+    return {name: to_parameter(space[name], value) for name, value in values.items()}
+
+
+def _chosen(trial: Trial, entry: OptimizerConfigField) -> Value:
+    options = entry.options
+    if options is None and entry.dtype == "int":
+        return trial.suggest_int(entry.name, math.ceil(entry.min), math.floor(entry.max), log=entry.log)
+    if options is None:
+        return trial.suggest_float(entry.name, entry.min, entry.max, log=entry.log)
+    if entry.dtype == "range":
+        return options[trial.suggest_int(entry.name, 0, len(options) - 1)]
+    parameters: list[Any] = [to_parameter(entry, option) for option in options]
+    chosen = trial.suggest_categorical(entry.name, parameters)
+    return next(option for option, known in zip(options, parameters, strict=True) if _same(known, chosen))
+
+
+def to_parameter(entry: OptimizerConfigField, value: Value) -> Any:
+    """Return *value* as Optuna stores it: the place of a step, JSON for a list or an object."""
+    if entry.dtype == "range" and entry.options is not None:
+        return entry.options.index(value)
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other

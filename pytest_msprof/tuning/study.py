@@ -1,0 +1,294 @@
+"""A study: asks for configurations, remembers what came of them, and survives interruption."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_msprof.ids import digest
+from pytest_msprof.results import Run, Value
+from pytest_msprof.summary import TrialRecord
+from pytest_msprof.tuning.leases import is_alive, my_lease
+from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
+from pytest_msprof.tuning.proposals import random_parameters, suggest, to_parameter
+from pytest_msprof.tuning.samplers import make_sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import optuna
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+__all__ = ["Exhausted", "Proposal", "TuneStudy"]
+
+ATTEMPTS = 200
+"""Proposals that may be refused or known before the search counts as exhausted."""
+STARTS = "starts"
+"""The constraint that a crashed configuration violates."""
+
+
+class Exhausted(Exception):  # noqa: N818 - a signal between two modules, not an error
+    """The sampler proposes nothing new; says why."""
+
+
+@dataclass(slots=True)
+class Proposal:
+    """One configuration to try, alive until it is told."""
+
+    number: int
+    """Its place among the accepted proposals; 0 is the default."""
+    fields: dict[str, Value]
+    trial: optuna.trial.Trial
+    asked_at: float = field(default_factory=time.monotonic)
+    told: bool = False
+
+
+class TuneStudy:
+    """An Optuna study with the book-keeping that a test session needs.
+
+    Every accepted proposal carries its number, its resolved fields and who works on it; refused
+    and interrupted ones are kept as FAIL with the user attribute `interrupted`.
+    """
+
+    def __init__(self, storage: BaseStorage, name: str, plan: TunePlan, *, session_id: str, worker: int = 0) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.plan, self.name, self.session_id = plan, name, session_id
+        self._storage = storage
+        direction = "maximize" if plan.maximize else "minimize"
+        with _quiet():
+            self._study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+            self._free_the_dead()
+            done = len(self._trials())
+            seed = plan.seed + done + 7919 * worker
+            self._random = random.Random(seed)  # noqa: S311 - a search, not a secret
+            self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan)
+        self.answered = sum(1 for trial in self._finished() if trial.user_attrs.get("session") != session_id)
+        """Trials that earlier sessions finished."""
+
+    # What was found
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Facts about the study itself."""
+        return dict(self._study.user_attrs)
+
+    def set_attribute(self, name: str, value: Value) -> None:
+        """Remember a fact about the study itself."""
+        self._study.set_user_attr(name, value)
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Return every finished trial, in the order of their numbers."""
+        return tuple(sorted((_record(trial) for trial in self._finished()), key=lambda record: record.number))
+
+    def is_busy(self) -> bool:
+        """Say whether a living process still measures a trial."""
+        return any(is_alive(trial.user_attrs.get("lease")) for trial in self._running())
+
+    def ranking(self) -> dict[Role, int]:
+        """Return the trials to confirm: the best feasible two, and the default."""
+        feasible = [record for record in self.records() if record.state == "measured" and record.value is not None]
+        sign = -1 if self.plan.maximize else 1
+        best = sorted(feasible, key=lambda record: (sign * (record.value or 0.0), record.number))
+        ranked: dict[Role, int] = {role: record.number for role, record in zip(ROLES[:2], best, strict=False)}
+        if any(record.number == 0 for record in self.records()):
+            ranked["default"] = 0
+        return ranked
+
+    def confirmations(self, session_id: str) -> dict[Role, list[dict[str, Any]]]:
+        """Return what this session's confirming launches found, by role."""
+        found: dict[Role, list[dict[str, Any]]] = {}
+        for role in ROLES:
+            prefix = f"confirm:{session_id}:{role}:"
+            entries = {name: value for name, value in self.attributes.items() if name.startswith(prefix)}
+            if entries:
+                found[role] = [entries[name] for name in sorted(entries)]
+        return found
+
+    def confirm(self, session_id: str, role: Role, index: int, outcome: Mapping[str, Value]) -> None:
+        """Remember one confirming launch."""
+        self.set_attribute(f"confirm:{session_id}:{role}:{index:03}", dict(outcome))
+
+    # Ask and tell
+
+    def ask(self) -> Proposal:
+        """Propose a configuration that was not measured before: the default first.
+
+        Raises `Exhausted` when the space holds nothing new, or the sampler proposes nothing new.
+        """
+        known = self._known()
+        size = self.plan.space.size()
+        if size is not None and len([key for key in known if key != "default"]) >= size:
+            raise Exhausted(f"all {size} configurations of the space were measured")
+        with _quiet():
+            if "default" not in known:
+                return self._accept(*self._default_trial(), default=True)
+            for attempt in range(ATTEMPTS):
+                if attempt >= ATTEMPTS // 2:
+                    self._study.enqueue_trial(random_parameters(self.plan.space, self._random))
+                trial = self._study.ask()
+                fields = suggest(trial, self.plan.space)
+                if self.plan.space.violations(fields):
+                    self._refuse(trial, "constraint of the space")
+                elif (same := known.get(digest(fields))) is not None:
+                    self._answer(trial, same)
+                else:
+                    return self._accept(trial, fields)
+        raise Exhausted(f"nothing new in {ATTEMPTS} proposals")
+
+    def tell(self, proposal: Proposal, run: Run) -> dict[str, float]:
+        """Report a measurement; returns the metrics. A second report of one proposal is ignored."""
+        metrics = self.plan.measure(run)
+        if proposal.told:
+            return metrics
+        for name, excess in self.plan.violations(metrics).items():
+            proposal.trial.set_constraint(name, excess)
+        proposal.trial.set_constraint(STARTS, -1.0)
+        facts = {"metrics": metrics, "run_ids": [run.id], "duration": time.monotonic() - proposal.asked_at}
+        self._finish(proposal, facts, value=metrics[self.plan.objective])
+        return metrics
+
+    def fail(self, proposal: Proposal, failure: str, reason: str, log_tail: str = "") -> None:
+        """Report that a configuration could not be measured.
+
+        Optuna's samplers ignore FAIL and would propose the same region again, so it is told as
+        the worst value seen, with a violated constraint.
+        """
+        if proposal.told:
+            return
+        facts = {
+            "failure": failure,
+            "reason": reason,
+            "log_tail": log_tail,
+            "duration": time.monotonic() - proposal.asked_at,
+        }
+        proposal.trial.set_constraint(STARTS, 1.0)
+        for name in self.plan.subject_to:
+            proposal.trial.set_constraint(name, 1.0)
+        self._finish(proposal, facts, value=self._worst())
+
+    def release(self, proposal: Proposal) -> None:
+        """Give a proposal back unmeasured, when the session ends in its middle."""
+        if not proposal.told:
+            proposal.told = True
+            self._refuse(proposal.trial, "interrupted")
+
+    def _finish(self, proposal: Proposal, facts: Mapping[str, Any], *, value: float | None) -> None:
+        from optuna.trial import TrialState
+
+        proposal.told = True
+        proposal.trial.set_user_attr("facts", dict(facts))
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        with _quiet():
+            self._study.tell(proposal.trial, value, state=state)
+
+    def _accept(self, trial: optuna.trial.Trial, fields: dict[str, Value], *, default: bool = False) -> Proposal:
+        taken = [other.user_attrs["number"] for other in self._trials() if "number" in other.user_attrs]
+        number = 0 if default else max(taken, default=0) + 1
+        accepted = {"number": number, "fields": fields, "session": self.session_id, "lease": my_lease()}
+        for name, value in accepted.items():
+            trial.set_user_attr(name, value)
+        return Proposal(number, fields, trial)
+
+    def _default_trial(self) -> tuple[optuna.trial.Trial, dict[str, Value]]:
+        """Start a trial with the given values and nothing else: what is absent is the engine's."""
+        space = self.plan.space
+        given = {name: to_parameter(space[name], value) for name, value in space.default.items() if space[name].is_searched}
+        self._study.enqueue_trial(given)
+        trial = self._study.ask()
+        return trial, suggest(trial, space, only=set(given))
+
+    def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
+        """Answer a known proposal from the log."""
+        if same is None or same.value is None:
+            self._refuse(trial, "measured elsewhere right now")
+            return
+        for name, value in same.constraints.items():
+            trial.set_constraint(name, value)
+        trial.set_user_attr("same_as", same.user_attrs.get("number"))
+        self._study.tell(trial, same.value)
+
+    def _refuse(self, trial: optuna.trial.Trial, reason: str) -> None:
+        from optuna.trial import TrialState
+
+        trial.set_user_attr("interrupted", reason)
+        with _quiet():
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _known(self) -> dict[str, FrozenTrial | None]:
+        """Return the accepted configurations by digest; None for one that is being measured."""
+        known: dict[str, FrozenTrial | None] = {}
+        for trial in self._running() + self._finished():
+            done = trial.state.is_finished()
+            known[digest(trial.user_attrs["fields"])] = trial if done else None
+            if trial.user_attrs["number"] == 0:
+                known["default"] = trial if done else None
+        return known
+
+    def _worst(self) -> float | None:
+        values = [trial.value for trial in self._finished() if trial.value is not None]
+        return (min(values) if self.plan.maximize else max(values)) if values else None
+
+    def _free_the_dead(self) -> None:
+        """Give back the trials of processes that are gone."""
+        from optuna.trial import TrialState
+
+        study_id = self._storage.get_study_id_from_name(self.name)
+        for trial in self._trials():
+            if trial.state == TrialState.RUNNING and not is_alive(trial.user_attrs.get("lease")):
+                trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+                self._storage.set_trial_user_attr(trial_id, "interrupted", "its process died")
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _running(self) -> list[FrozenTrial]:
+        return [trial for trial in self._accepted() if not trial.state.is_finished()]
+
+    def _finished(self) -> list[FrozenTrial]:
+        return [trial for trial in self._accepted() if trial.state.is_finished()]
+
+    def _accepted(self) -> list[FrozenTrial]:
+        return [
+            trial
+            for trial in self._trials()
+            if "number" in trial.user_attrs and "fields" in trial.user_attrs and "interrupted" not in trial.user_attrs
+        ]
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    facts: dict[str, Any] = trial.user_attrs.get("facts", {})
+    failed = bool(facts.get("failure"))
+    missed = [name for name, excess in trial.constraints.items() if excess > 0 and name != STARTS]
+    state: Any = "failed" if failed else "infeasible" if missed else "measured"
+    return TrialRecord(
+        number=trial.user_attrs["number"],
+        fields=trial.user_attrs["fields"],
+        state=state,
+        value=None if failed else trial.value,
+        metrics=facts.get("metrics", {}),
+        reason=facts.get("reason", "") or ("misses " + ", ".join(missed) if missed else ""),
+        failure=facts.get("failure", ""),
+        log_tail=facts.get("log_tail", ""),
+        duration=facts.get("duration"),
+        run_ids=tuple(facts.get("run_ids", ())),
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's notes about experimental options away from the user's terminal."""
+    import warnings
+
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

@@ -1,0 +1,64 @@
+"""Which configuration is fastest? A small study for each engine that the project knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_msprof import SearchSpace, Workload, choice, integers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from pytest_msprof import Run
+    from pytest_msprof.loads import Loader
+    from pytest_msprof.service import Service
+    from pytest_msprof.tuning.trial import Trial
+
+CHAT = Workload(input_tokens=64, output_tokens=64, concurrency=16, num_requests=48)
+TRANSFORMERS = SearchSpace(
+    choice("continuous_batching", [False, True]),
+    integers("num_blocks", 8, 128, log=True, when="continuous_batching"),
+    integers("batch_tokens", 16, 1024, log=True, when="continuous_batching"),
+    choice("dtype", ["bfloat16", "float32"]),
+    default={"continuous_batching": False},
+    where=["num_blocks * 256 >= batch_tokens"],
+)
+VLLM = SearchSpace(
+    integers("max_num_seqs", 2, 256, log=True),
+    integers("max_num_batched_tokens", 64, 4096, log=True),
+    choice("dtype", ["bfloat16", "float32"]),
+    where=["max_num_batched_tokens >= max_num_seqs"],
+)
+
+
+@pytest.mark.engines("transformers")
+@pytest.mark.tune(
+    TRANSFORMERS, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.200}, n_trials=12, seed=7
+)
+def test_batching(
+    trial: Trial,
+    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
+    load_generator: Loader,
+    record: Callable[[Run], Run],
+) -> None:
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
+
+
+@pytest.mark.engines("vllm")
+@pytest.mark.tune(
+    VLLM, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.200}, n_trials=8, seed=7
+)
+def test_scheduler(
+    trial: Trial,
+    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
+    load_generator: Loader,
+    record: Callable[[Run], Run],
+) -> None:
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
