@@ -1,0 +1,129 @@
+"""Cells of a spreadsheet: figures that compute, text that never becomes a formula."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from openpyxl.cell import Cell
+from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from pytest_msprof.metrics import METRICS
+from pytest_msprof.results import Value
+
+__all__ = ["CHANGE", "DATE", "FIGURE", "SHARE", "Column", "Figure", "fill", "number_format"]
+
+NARROWEST, WIDEST = 8, 60
+LONGEST_TEXT = 32_767
+"""Characters a cell can hold."""
+UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML cannot carry."""
+FORMULA_STARTS = ("=", "+", "-", "@")
+
+PLAIN, SECONDS, FIGURE = "General", "0.0000", "#,##0.0"
+CHANGE, SHARE, DATE = "+0.0%;-0.0%;0.0%", "0.0%", "yyyy-mm-dd hh:mm:ss"
+GOOD, BAD, UNSURE = ("13703A", "E8F4EC"), ("B3261E", "FBEBEA"), ("855300", "FBF1DE")
+COLOURS = {
+    "improved": GOOD,
+    "regressed": BAD,
+    "incomparable": BAD,
+    "failed": BAD,
+    "inconclusive": UNSURE,
+    "descriptive": UNSURE,
+    "infeasible": UNSURE,
+}
+"""Text and ground of a verdict or state."""
+
+
+class Column(NamedTuple):
+    """A heading, and the number format of the figures below it."""
+
+    name: str
+    format: str = PLAIN
+    coloured: bool = False
+    """Whether it holds verdicts or states."""
+
+
+class Figure(NamedTuple):
+    """A figure with a number format of its own, for columns that mix units."""
+
+    value: float | None
+    format: str
+
+
+def number_format(metric: str) -> str:
+    """Return how the figures of *metric* are shown; the cell keeps every digit."""
+    known = METRICS.get(metric.partition(".")[0])
+    if known is None:
+        return PLAIN
+    return {"s": SECONDS, "s/token": SECONDS, "1": SHARE}.get(known.unit, FIGURE)
+
+
+def fill(sheet: Worksheet, columns: Sequence[Column], rows: Iterable[Sequence[Value]]) -> None:
+    """Write a heading and *rows*, then make the sheet pleasant to scroll, sort and filter."""
+    widths = [len(column.name) for column in columns]
+    for index, column in enumerate(columns, start=1):
+        cell = _write(sheet, 1, index, column.name)
+        cell.font, cell.alignment = Font(bold=True), Alignment(vertical="top", wrap_text=True)
+    for number, row in enumerate(rows, start=2):
+        for index, (column, value) in enumerate(zip(columns, row, strict=True), start=1):
+            cell = _write(sheet, number, index, value)
+            _dress(cell, column, value)
+            widths[index - 1] = max(widths[index - 1], _width(cell))
+    for index, width in enumerate(widths, start=1):
+        sheet.column_dimensions[get_column_letter(index)].width = min(max(width + 2, NARROWEST), WIDEST)
+    sheet.freeze_panes = "A2"
+    sheet.auto_filter.ref = sheet.dimensions
+
+
+def _dress(cell: Cell, column: Column, value: Value) -> None:
+    if isinstance(cell.value, datetime):
+        cell.number_format = DATE
+    elif isinstance(value, Figure):
+        cell.number_format = value.format
+    elif cell.data_type == "n":
+        cell.number_format = column.format
+    cell.alignment = Alignment(vertical="top", wrap_text=_width(cell) > WIDEST)
+    if column.coloured and (colours := COLOURS.get(str(cell.value))):
+        ink, ground = colours
+        cell.font, cell.fill = Font(color=ink, bold=True), PatternFill("solid", fgColor=ground)
+
+
+def _width(cell: Cell) -> int:
+    if isinstance(cell.value, datetime):
+        return len(DATE)
+    if isinstance(cell.value, float):
+        return NARROWEST
+    return max(map(len, str(cell.value or "").split("\n")))
+
+
+def _write(sheet: Worksheet, row: int, column: int, value: Value) -> Cell:
+    """Write one cell; text that looks like a formula stays text, also after somebody edits the cell."""
+    cell: Cell = sheet.cell(row, column)  # type: ignore[assignment] - nothing is merged here
+    content = _content(value)
+    cell.value = content
+    if isinstance(content, str):
+        cell.data_type = "s"
+        cell.quotePrefix = content.startswith(FORMULA_STARTS)
+    return cell
+
+
+def _content(value: Value) -> Value:
+    """Return what a cell can hold: no zones, no NaN, no nested values, no control characters."""
+    if isinstance(value, Figure):
+        value = value.value
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple | dict):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str):
+        return UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", value)[:LONGEST_TEXT]
+    return value

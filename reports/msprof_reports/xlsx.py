@@ -1,0 +1,195 @@
+"""The workbook for the spreadsheet: the same facts as the page, as cells that sort and filter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from openpyxl import Workbook
+
+from msprof_reports.cells import CHANGE, DATE, FIGURE, SHARE, Column, Figure, fill, number_format
+from msprof_reports.findings import (
+    comparison_verdict,
+    environments,
+    figure,
+    gravity,
+    ranked,
+    session_findings,
+    study_finding,
+)
+from pytest_msprof.comparison import Delta
+from pytest_msprof.display import field_values
+from pytest_msprof.metrics import METRICS
+from pytest_msprof.results import Value
+from pytest_msprof.summary import SessionSummary, StudySummary
+
+__all__ = ["write_xlsx"]
+
+FILE_NAME = "report.xlsx"
+RUN_METRICS = ("success_rate", "ttft.p50", "ttft.p99", "tpot.p50", "output_throughput", "request_throughput")
+
+
+def write_xlsx(summary: SessionSummary, folder: Path) -> Path:
+    """Write the workbook into *folder*, whole or not at all, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    partial = path.with_suffix(".partial")
+    _workbook(summary).save(partial)
+    os.replace(partial, path)  # noqa: PTH105 - the rename that replaces is the point
+    return path
+
+
+def _workbook(summary: SessionSummary) -> Workbook:
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    fill(book.create_sheet("Summary"), (Column("fact"), Column("value")), _summary_rows(summary))
+    fill(book.create_sheet("Studies"), _study_columns(summary.studies), _study_rows(summary.studies))
+    fill(book.create_sheet("Comparisons"), COMPARISON_COLUMNS, _comparison_rows(summary))
+    fill(book.create_sheet("Runs"), _run_columns(), _run_rows(summary))
+    names, facts = environments(summary)
+    columns = (Column("fact"), *map(Column, names))
+    fill(book.create_sheet("Environment"), columns, ([name, *map(_distinct, cells)] for name, cells in facts.items()))
+    return book
+
+
+def _summary_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
+    yield from (("finding", finding.headline) for finding in session_findings(summary))
+    for study in summary.studies:
+        yield f"{study.name}: finding", study_finding(study).headline
+        yield f"{study.name}: verdict", study.verdict
+        yield f"{study.name}: command", study.command
+        yield from ((f"{study.name}: variable {name}", value) for name, value in study.environment.items())
+    yield from (("golden recorded", case) for case in summary.golden_recorded)
+    yield "session", summary.session_id
+    yield "started", summary.started_at
+    yield "duration (s)", round(summary.duration, 1)
+    yield "root directory", summary.rootdir
+    yield "engines", ", ".join(summary.engines)
+
+
+def _field_names(studies: Sequence[StudySummary]) -> list[str]:
+    return list(dict.fromkeys(name for study in studies for trial in study.trials for name in trial.fields))
+
+
+def _metric_names(studies: Sequence[StudySummary]) -> list[str]:
+    return list(dict.fromkeys(name for study in studies for name in (study.objective, *study.subject_to)))
+
+
+def _study_columns(studies: Sequence[StudySummary]) -> tuple[Column, ...]:
+    plain = ("study", "engine", "trial", "role")
+    metrics = (Column(_with_unit(name), number_format(name)) for name in _metric_names(studies))
+    rest = ("took (s)", "failure", "reason", "end of the log")
+    return (
+        *map(Column, plain),
+        Column("state", coloured=True),
+        *metrics,
+        *(Column(name) for name in _field_names(studies)),
+        *(Column(name, FIGURE) for name in rest),
+    )
+
+
+def _study_rows(studies: Sequence[StudySummary]) -> Iterable[Sequence[Value]]:
+    metrics, fields = _metric_names(studies), _field_names(studies)
+    for study in studies:
+        for trial in ranked(study):
+            values = {study.objective: trial.value, **trial.metrics}
+            roles = [name for name, number in (("winner", study.winner), ("default", 0)) if trial.number == number]
+            yield [
+                study.name,
+                study.engine,
+                trial.number,
+                " and ".join(roles),
+                trial.state,
+                *(values.get(name) for name in metrics),
+                *(trial.fields.get(name) for name in fields),
+                trial.duration,
+                trial.failure,
+                trial.reason,
+                trial.log_tail,
+            ]
+
+
+COMPARISON_COLUMNS = (
+    *map(Column, ("case", "engine", "compared with")),
+    Column("verdict", coloured=True),
+    *map(Column, ("metric", "unit")),
+    Column("metric verdict", coloured=True),
+    *map(Column, ("decides", "before", "now")),
+    *(Column(name, CHANGE) for name in ("change", "change, low", "change, high")),
+    *(Column(name, SHARE) for name in ("tolerance", "detectable")),
+    Column("p value", "0.0000"),
+    *map(Column, ("launches before", "launches now", "reason")),
+)
+"""`before` is the golden run, or the default of a study."""
+
+
+def _comparison_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
+    for study in summary.studies:
+        head = (study.name, study.engine, "default", study_finding(study).headline)
+        yield from ((*head, *_facts(delta, delta.reason)) for delta in study.deltas)
+    for comparison in sorted(summary.comparisons, key=gravity):
+        head = (comparison.case, comparison.engine, "golden", comparison_verdict(comparison))
+        reason = "; ".join(comparison.reasons)
+        yield from ((*head, *_facts(delta, delta.reason or reason)) for delta in comparison.deltas)
+        if not comparison.deltas:
+            yield (*head, *[None] * (len(COMPARISON_COLUMNS) - len(head) - 1), reason)
+
+
+def _facts(delta: Delta, reason: str) -> Sequence[Value]:
+    shown = number_format(delta.metric)
+    return (
+        delta.metric,
+        delta.unit,
+        delta.verdict,
+        delta.gates,
+        Figure(delta.golden, shown),
+        Figure(delta.current, shown),
+        delta.change,
+        delta.low,
+        delta.high,
+        delta.tolerance,
+        delta.detectable,
+        delta.p_value,
+        delta.launches_golden,
+        delta.launches_current,
+        reason,
+    )
+
+
+def _run_columns() -> tuple[Column, ...]:
+    plain = ("run", "launch", "case", "engine", "model", "device", "fields", "concurrency", "request rate (1/s)")
+    metrics = (Column(_with_unit(name), number_format(name)) for name in RUN_METRICS)
+    rest = (Column("started", DATE), Column("duration (s)", FIGURE), Column("completed"), Column("failed"))
+    return (*map(Column, plain), *metrics, *rest, Column("errors"), Column("whole"))
+
+
+def _run_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
+    for run in summary.runs:
+        yield [
+            run.id,
+            run.launch_id,
+            run.case,
+            run.engine,
+            run.model,
+            run.device,
+            field_values(run.fields),
+            run.workload.concurrency,
+            run.workload.request_rate,
+            *(figure(run, name) for name in RUN_METRICS),
+            run.started_at,
+            run.duration,
+            run.completed,
+            run.failed,
+            run.errors or None,
+            run.complete,
+        ]
+
+
+def _with_unit(name: str) -> str:
+    known = METRICS.get(name.partition(".")[0])
+    return f"{name} ({known.unit})" if known and known.unit != "1" else name
+
+
+def _distinct(values: Sequence[Value]) -> Value:
+    return values[0] if len(values) == 1 else "\n".join(map(str, values))
