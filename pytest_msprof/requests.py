@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -20,7 +20,7 @@ from pytest_msprof.workload import Workload
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["arrivals", "has_tokenizer", "prompts", "tokenizer_digest", "warmup_prompts"]
+__all__ = ["arrivals", "has_tokenizer", "prompts", "token_counter", "tokenizer_digest", "warmup_prompts"]
 
 MOST_WORDS = 4096
 FEWEST_WORDS = 16
@@ -61,6 +61,14 @@ def arrivals(workload: Workload, *, repeat: int = 0, step: int = 0) -> NDArray[n
 def has_tokenizer(folder: Path | None) -> bool:
     """Say whether *folder* holds a tokenizer that can count."""
     return folder is not None and (folder / "tokenizer.json").is_file()
+
+
+def token_counter(folder: Path | None) -> Callable[[str], int] | None:
+    """Return what counts the tokens of an answer, None where *folder* has no tokenizer."""
+    if not has_tokenizer(folder):
+        return None
+    vocabulary = _vocabulary_of(folder, with_specials=False)
+    return lambda text: vocabulary.count([text])[0]
 
 
 def tokenizer_digest(folder: Path | None) -> str:

@@ -34,7 +34,7 @@ class SentAnswer(NamedTuple):
     arrived: float
     """The last byte of the request was read."""
     tokens: tuple[tuple[float, int], ...]
-    """When each event with tokens was written, and how many it carried."""
+    """When each event with tokens was about to be written, and how many it carried."""
     body: Mapping[str, Any]
 
     @property

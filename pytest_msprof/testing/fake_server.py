@@ -255,8 +255,8 @@ class Answer:
         """Send a script of `[[offset, latin-1 text], …]`, then end as it says."""
         for offset, text in script["steps"]:
             await until(self.arrived + offset)
-            self.transport.write(text.encode("latin-1"))
             self.sent.append((time.monotonic(), 0))
+            self.transport.write(text.encode("latin-1"))
         if script["end"] == "reset":
             self.transport.abort()
         elif script["end"] == "close":
@@ -265,9 +265,9 @@ class Answer:
             await asyncio.Event().wait()
 
     def send(self, data: bytes, tokens: int = 0) -> None:
-        """Write one event as one HTTP chunk, and note when."""
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        """Note the time, and write one event as one HTTP chunk."""
         self.sent.append((time.monotonic(), tokens))
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def whole(self, status: int, value: object) -> None:
         """Answer with one JSON document."""

@@ -20,22 +20,17 @@ from pytest_msprof.workload import Workload
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def tokens(model):
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    return lambda text: tokenizer.encode(text).ids
+    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models") / "tiny-qwen2")
 
 
 @pytest.mark.parametrize("endpoint", ["completions", "chat"])
 @settings(deadline=None, max_examples=25)
-@given(length=st.integers(2, 300), seed=st.integers(0, 2**32), repeat=st.integers(0, 50))
-def test_every_prompt_has_exactly_the_tokens_that_were_asked_for(model, tokens, endpoint, length, seed, repeat):
+@given(length=st.integers(2, 300), seed=st.integers(0, 2**32))
+def test_every_prompt_has_exactly_the_tokens_that_were_asked_for(model, endpoint, length, seed):
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     workload = Workload(input_tokens=length, num_requests=8, seed=seed, endpoint=endpoint)
-    for prompt in prompts(workload, tokenizer=model, repeat=repeat):
-        assert len(tokens(prompt)) == length
+    for prompt in prompts(workload, tokenizer=model, repeat=seed % 3):
+        assert len(tokenizer.encode(prompt).ids) == length
 
 
 def test_the_same_workload_repeat_and_step_give_the_same_bytes(model):
