@@ -287,9 +287,8 @@ class SearchSpace:
         resolved = self.resolve(given)
         if absent := next((name for name in given if name not in resolved), None):
             needs = " and ".join(sorted(self._reads(absent)))
-            raise InvalidSpace(
-                f"the default gives {absent!r}, which is {self[absent].describe()}; it must give {needs} so that it exists"
-            )
+            what = f"{absent!r}, which is {self[absent].describe()}"
+            raise InvalidSpace(f"the default gives {what}; it must give {needs} so that the field exists")
         if broken := self.violations(resolved):
             raise InvalidSpace(f"the default is no configuration of the space: {broken[0]}")
         return resolved
