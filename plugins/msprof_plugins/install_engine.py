@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,12 +96,12 @@ def _install_torch(python: Path) -> None:
     an index of their own.
     """
     try:
-        _pip(python, "install", f"{TORCH}+cpu", quiet=2)
+        _pip(python, "install", f"{TORCH}+cpu", quiet=3)
     except subprocess.CalledProcessError:
         _pip(python, "install", f"{TORCH}+cpu", "--index-url", TORCH_INDEX)
 
 
-def _pip(python: Path, command: str, *arguments: str, quiet: int = 1) -> None:
+def _pip(python: Path, command: str, *arguments: str, quiet: int = 2) -> None:
     _run([str(python), "-m", "pip", command, *["-q"] * quiet, "--disable-pip-version-check", *arguments])
 
 
@@ -115,7 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path(".engines"), help="parent folder (default: .engines)")
     options = parser.parse_args(argv)
     for name in options.engine:
-        print(f"{name}: {install(name, options.folder / name)}")  # noqa: T201 - a command line answers on stdout
+        folder = options.folder / name
+        print(f"{name}: installing into {folder}, unless it is there", flush=True)  # noqa: T201 - a command line talks
+        try:
+            install(name, folder)
+        except subprocess.CalledProcessError as error:
+            parser.exit(1, f"{name}: a step ended with exit code {error.returncode}: {shlex.join(error.cmd)}\n")
     return 0
 
 
