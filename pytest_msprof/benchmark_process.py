@@ -24,9 +24,14 @@ class ProcessBenchmark(LoadGenerator):
 
     @property
     def data_field(self) -> tuple[OptimizerConfigField, ...]:
+        """The benchmark's own fields, all of them load-side."""
         return self._class().data_field
 
     def generate(self, job: LoadJob) -> Measurement:
+        """Run the program once and read its result.
+
+        Raises `LoadError` for a failed exit, a result without throughput, or one without a success.
+        """
         if job.context is None:
             raise ConfigurationError(f"benchmark {self._class.__name__} starts a program and needs a launch context")
         benchmark = self._class(bak_path=job.folder)
@@ -59,9 +64,7 @@ def _fields(benchmark: BenchmarkInterface, job: LoadJob) -> tuple[OptimizerConfi
         **{name.upper(): value for name, value in job.fields.items()},
     }
     own = {entry.name: entry for entry in benchmark.data_field}
-    known = [
-        entry.model_copy(update={"value": load.get(entry.name.upper(), entry.value)}) for entry in own.values()
-    ]
+    known = [entry.model_copy(update={"value": load.get(entry.name.upper(), entry.value)}) for entry in own.values()]
     missing = [name for name in load if name not in {entry.upper() for entry in own}]
     added = [
         OptimizerConfigField(name=name, config_position="env", value=load[name], min=0, max=float("inf"))

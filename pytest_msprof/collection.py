@@ -12,10 +12,26 @@ if TYPE_CHECKING:
     from pytest_msprof.options import Options
     from pytest_msprof.tuning.plan import Slot, TunePlan
 
-__all__ = ["case_of", "meant_for", "parametrize_engine", "parametrize_rounds", "plan_of", "put_in_order", "repeat_of", "slot_of"]
+__all__ = [
+    "case_of",
+    "meant_for",
+    "parametrize_engine",
+    "parametrize_rounds",
+    "plan_of",
+    "put_in_order",
+    "repeat_of",
+    "slot_of",
+]
 
+FACTS = pytest.StashKey[dict[str, Any]]()
+"""What an item found: run ids, comparisons, study; JSON, since it travels to the controller."""
 REPEAT = "msprof_repeat"
 STARTS_ENGINES = ("launch_service", "service")
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Say whether this is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
 
 
 def parametrize_engine(metafunc: pytest.Metafunc, options: Options) -> None:

@@ -130,8 +130,12 @@ def record(request: pytest.FixtureRequest, load_generator: Loader, benchmark: An
 
     yield keep
     slot = slot_of(item)
-    if slot is None or (slot.kind == "confirm" and slot.role in ("winner", "default")):
-        publisher.publish(runs)
+    if slot is None:
+        for run in runs:
+            publisher.publish([run])
+    elif slot.kind == "result":
+        for label, confirmed in session.confirmed(item).items():
+            publisher.publish(confirmed, label=label)
     publisher.close()
 
 
@@ -150,6 +154,8 @@ def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[Simu
 
     found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
     if "load_generator" in request.fixturenames:
-        load_fields = {name: value for name, value in found.fields.items() if session_of(request.config).is_load_side(name)}
+        load_fields = {
+            name: value for name, value in found.fields.items() if session_of(request.config).is_load_side(name)
+        }
         request.getfixturevalue("load_generator").fields = load_fields
     return found

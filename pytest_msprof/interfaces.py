@@ -62,9 +62,13 @@ class ProcessHandle(Protocol):
     log_path: Path
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """The leader's process number."""
+
     @property
-    def returncode(self) -> int | None: ...
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""
 
@@ -300,7 +304,7 @@ class SimulatorInterface(CustomProcess, ABC):
         """Raise `ConfigurationError` for what can be seen before the start: no program, no model."""
 
     def engine_version(self) -> str:
-        """The engine's version, without starting it; empty where nobody can say.
+        """Return the engine's version without starting it, empty where nobody can say.
 
         Studies of different versions never mix.
         """

@@ -82,7 +82,9 @@ class Loader:
             raise
         if not measurement.completed:
             service.check()
-            raise LoadError(f"{self._name}: none of {measurement.failed} requests succeeded: {dict(measurement.errors)}")
+            raise LoadError(
+                f"{self._name}: none of {measurement.failed} requests succeeded: {dict(measurement.errors)}"
+            )
         return measurement
 
     def _run(
@@ -129,7 +131,9 @@ class Loader:
         try:
             return self._partials.pop(run.id)
         except KeyError:
-            raise LoadError(f"run {run.id} was recorded before, or does not come from this test's load_generator") from None
+            raise LoadError(
+                f"run {run.id} was recorded before, or does not come from this test's load_generator"
+            ) from None
 
     def discard(self) -> None:
         """Drop the runs that the test measured and did not record."""

@@ -1,68 +1,20 @@
-"""The metrics of a run: their names, units and directions, and how they follow from its requests."""
+"""How the metrics of a run follow from its requests."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_msprof.errors import MetricMissing, UnknownName
-from pytest_msprof.results import SAMPLE_NEEDED, Distribution, Measurement, PerformanceIndex
+from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED, Metric, metric
+from pytest_msprof.results import Distribution, Measurement, PerformanceIndex
 from pytest_msprof.samples import Samples
 
 __all__ = ["METRICS", "Metric", "from_index", "measure", "metric", "quantities", "summarize"]
 
 
-class Metric(NamedTuple):
-    """What a name means: its unit, which way is better, and one sentence."""
-
-    name: str
-    unit: str
-    better: Literal["lower", "higher"]
-    distribution: bool
-    meaning: str
-
-
-METRICS = {
-    entry.name: entry
-    for entry in (
-        Metric("ttft", "s", "lower", True, "time to first token"),
-        Metric("tpot", "s/token", "lower", True, "time per output token after the first event"),
-        Metric("itl", "s", "lower", True, "gap between neighbouring events with content"),
-        Metric("latency", "s", "lower", True, "until the last event with content"),
-        Metric("closed", "s", "lower", True, "until the last byte of the answer"),
-        Metric("queue", "s", "lower", True, "wait from due to start"),
-        Metric("ttft_due", "s", "lower", True, "time to first token, counted from due"),
-        Metric("latency_due", "s", "lower", True, "latency, counted from due"),
-        Metric("output_throughput", "token/s", "higher", False, "output tokens of successful requests / duration"),
-        Metric("request_throughput", "request/s", "higher", False, "successful requests / duration"),
-        Metric("goodput", "request/s", "higher", False, "requests that met every objective / duration"),
-        Metric("success_rate", "1", "higher", False, "successful / sent"),
-    )
-}
-
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
-
-
-def metric(name: str) -> Metric:
-    """Return the metric behind `ttft.p50` or `output_throughput`.
-
-    Raises `UnknownName` for a name that is not in the table, or a statistic that does not exist,
-    and `MetricMissing` where a distribution is named without a statistic or a figure with one.
-    """
-    base, _, statistic = name.partition(".")
-    if base not in METRICS:
-        raise UnknownName("metric", base, METRICS)
-    found = METRICS[base]
-    if found.distribution and not statistic:
-        raise MetricMissing(f"{base!r} is a distribution: name a statistic, such as '{base}.p50'")
-    if statistic and not found.distribution:
-        raise MetricMissing(f"{base!r} is a single figure and has no statistic {statistic!r}")
-    if statistic and statistic not in SAMPLE_NEEDED:
-        raise UnknownName(f"statistic of {base}", statistic, SAMPLE_NEEDED)
-    return found
 
 
 def summarize(values: NDArray[np.float64]) -> Distribution:
@@ -74,7 +26,11 @@ def summarize(values: NDArray[np.float64]) -> Distribution:
     if values.size > 1:
         found["std"] = float(values.std(ddof=1))
     supported = [q for q in PERCENTILES if values.size >= SAMPLE_NEEDED[f"p{q:g}"]]
-    found |= {f"p{q:g}": float(v) for q, v in zip(supported, np.percentile(values, supported), strict=True)} if supported else {}
+    found |= (
+        {f"p{q:g}": float(v) for q, v in zip(supported, np.percentile(values, supported), strict=True)}
+        if supported
+        else {}
+    )
     return Distribution(found)
 
 

@@ -30,7 +30,9 @@ _OPTIONS = (
     _Option("repeat", "number", "N", "fresh launches a case; a verdict needs 4 on each side (default: 1)"),
     _Option("golden", "text", "DIR", "folder of the golden runs (default: .msprof/golden)"),
     _Option("update-golden", "flag", "", "make the runs of this session golden"),
-    _Option("report", "list", "NAME", "report to write (repeatable; default: html and xlsx, where installed; none: 'no')"),
+    _Option(
+        "report", "list", "NAME", "report to write (repeatable; default: html and xlsx, where installed; none: 'no')"
+    ),
     _Option("study", "text", "NAME|URL", "name of the study, or the URL of an Optuna storage"),
     _Option("fresh", "flag", "", "start studies over instead of resuming them"),
     _Option("strict", "flag", "", "fail where evidence is missing, instead of warning"),

@@ -13,7 +13,7 @@ import pytest
 from pytest_msprof.aliases import install_aliases
 
 if TYPE_CHECKING:
-    from pytest_msprof.results import Run
+    from pytest_msprof.reporter import Reporter
 
 __all__: list[str] = []
 
@@ -21,8 +21,10 @@ install_aliases()
 
 _MARKS = (
     "engines(name, ...): the engines a test is meant for; it skips for others",
-    "tune(space, *, workload, objective, subject_to={}, load='fixed', n_trials, minutes=None, search='auto', "
-    "confirm=4, seed=0, name=None): search the parameters of an engine, one item a trial",
+    (
+        "tune(space, *, workload, objective, subject_to={}, load='fixed', n_trials, minutes=None, search='auto', "
+        "confirm=4, seed=0, name=None): search the parameters of an engine, one item a trial"
+    ),
 )
 
 
@@ -39,14 +41,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    from pytest_msprof import fixtures, reporter, without_benchmark
+    from pytest_msprof import benchmark_table, fixtures, reporter, without_benchmark
 
     for mark in _MARKS:
         config.addinivalue_line("markers", mark)
     manager = config.pluginmanager
     manager.register(fixtures, "msprof-fixtures")
     manager.register(reporter.Reporter(config), "msprof-reporter")
-    if not manager.has_plugin("benchmark"):
+    if manager.has_plugin("benchmark"):
+        manager.register(benchmark_table, "msprof-benchmark-table")
+    else:
         manager.register(without_benchmark, "msprof-without-benchmark")
     if manager.has_plugin("xdist"):
         from pytest_msprof import distributed
@@ -57,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
     """Parametrize engines before, and repeats and trials after the marks of the test."""
-    from pytest_msprof.sessions import is_ours, refuse, options_of
+    from pytest_msprof.sessions import is_ours, options_of, refuse
 
     if not is_ours(metafunc.fixturenames, metafunc.definition):
         return (yield)
@@ -80,7 +84,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the items, and refuse what could only fail later: exit code 4 before anything starts."""
     from pytest_msprof.sessions import PROBLEMS, check_collected
 
@@ -153,13 +157,13 @@ def _is_ours(item: pytest.Item) -> bool:
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     from pytest_msprof.recording import update_json
 
-    runs: list[Run] = config.pluginmanager.get_plugin("msprof-reporter").runs
-    update_json(output_json, runs)
+    reporter: Reporter | None = config.pluginmanager.get_plugin("msprof-reporter")
+    update_json(output_json, reporter.runs if reporter else ())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    reporter = config.pluginmanager.get_plugin("msprof-reporter")
+    reporter: Reporter | None = config.pluginmanager.get_plugin("msprof-reporter")
     if reporter is not None and reporter.runs:
         from pytest_msprof import recording
 

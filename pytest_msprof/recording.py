@@ -7,7 +7,9 @@ nothing private is touched and the table, the JSON and `--benchmark-compare` wor
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,18 +83,20 @@ class Publisher:
         self._benchmark = benchmark
         self._blank = copy.copy(benchmark)
 
-    def publish(self, runs: Iterable[Run]) -> None:
-        """Make one entry a metric of each run; lower is better in all of them."""
+    def publish(self, runs: Sequence[Run], *, label: str = "") -> None:
+        """Make one entry a metric, over all *runs*; lower is better in all of them.
+
+        *label* takes the place of the item's own part of the node id.
+        """
         blank = self._blank
-        if blank is None or blank.disabled:
+        if blank is None or blank.disabled or not runs:
             return
-        for run in runs:
-            for entry in _entries(run, blank.name, blank.fullname):
-                fixture = copy.copy(blank)
-                fixture.name, fixture.fullname, fixture.group = entry.name, entry.fullname, entry.group
-                fixture.params, fixture.extra_info = _plain(blank.params), entry.extra_info
-                CLOCK.feed(entry.values)
-                fixture.pedantic(CLOCK.advance, setup=CLOCK.reset, rounds=len(entry.values))
+        for entry in _entries(runs, _labelled(blank.name, label), _labelled(blank.fullname, label)):
+            fixture = copy.copy(blank)
+            fixture.name, fixture.fullname, fixture.group = entry.name, entry.fullname, entry.group
+            fixture.params, fixture.extra_info = _plain(blank.params), entry.extra_info
+            CLOCK.feed(entry.values)
+            fixture.pedantic(CLOCK.advance, setup=CLOCK.reset, rounds=len(entry.values))
 
     def close(self) -> None:
         """Use the original fixture without an entry: unused, it would warn."""
@@ -105,29 +109,30 @@ class Publisher:
             self._benchmark.pedantic(CLOCK.advance, setup=CLOCK.reset)
 
 
-def add_entries(config: pytest.Config, name: str, nodeid: str, runs: Iterable[Run]) -> None:
+def add_entries(config: pytest.Config, nodeid: str, runs: Sequence[Run], *, label: str = "") -> None:
     """Publish runs that another process measured: pytest-benchmark disables itself under xdist."""
     session: Any = config.pluginmanager.get_plugin("pytest-benchmark")
     if session is None or session.skip:
         return
     from pytest_benchmark.stats import Metadata
 
-    for run in runs:
-        for entry in _entries(run, name, nodeid):
-            fixture = SimpleNamespace(
-                name=entry.name,
-                fullname=entry.fullname,
-                group=entry.group,
-                param=None,
-                params=None,
-                extra_info=entry.extra_info,
-                cprofile_stats=None,
-                has_error=False,
-            )
-            metadata = Metadata(fixture, iterations=1, options={"timer": CLOCK})
-            for value in entry.values:
-                metadata.update(value)
-            session.benchmarks.append(metadata)
+    make: Any = Metadata
+    fullname = _labelled(nodeid, label)
+    for entry in _entries(runs, fullname.rpartition("::")[2], fullname):
+        fixture = SimpleNamespace(
+            name=entry.name,
+            fullname=entry.fullname,
+            group=entry.group,
+            param=None,
+            params=None,
+            extra_info=entry.extra_info,
+            cprofile_stats=None,
+            has_error=False,
+        )
+        metadata = make(fixture, iterations=1, options={"timer": CLOCK})
+        for value in entry.values:
+            metadata.update(value)
+        session.benchmarks.append(metadata)
 
 
 def update_json(output_json: dict[str, Any], runs: Sequence[Run]) -> None:
@@ -147,16 +152,21 @@ def machine_info(info: dict[str, Any]) -> None:
             cpu.pop(name, None)
 
 
-def _entries(run: Run, name: str, fullname: str) -> list[_Entry]:
-    found = {metric: values for metric in DISTRIBUTIONS if (values := _values(run, metric))}
-    found |= {metric: [1 / rate] for metric in RATES if (rate := run.metrics.get(metric))}
+def _entries(runs: Sequence[Run], name: str, fullname: str) -> list[_Entry]:
+    """Return an entry for each metric that the runs have: samples of all of them, one rate a run."""
+    found = {
+        metric: values for metric in DISTRIBUTIONS if (values := [v for run in runs for v in _values(run, metric)])
+    }
+    for metric in RATES:
+        if periods := [1 / rate for run in runs if (rate := run.metrics.get(metric))]:
+            found[metric] = periods
     return [
         _Entry(
             name=_with_metric(name, metric),
             fullname=_with_metric(fullname, metric),
             group=metric,
             values=_thinned(values),
-            extra_info=_extra_info(run, metric, len(values)),
+            extra_info=_extra_info(runs, metric, len(values)),
         )
         for metric, values in found.items()
     ]
@@ -171,7 +181,7 @@ def _values(run: Run, metric: str) -> list[float]:
         return [mean] if mean is not None else []
     from pytest_msprof.metrics import quantities
 
-    return [value for value in quantities(samples).get(metric, ()) if value == value]  # noqa: PLR0124 - NaN
+    return [float(value) for value in quantities(samples).get(metric, ()) if not math.isnan(value)]
 
 
 def _thinned(values: list[float]) -> list[float]:
@@ -183,12 +193,12 @@ def _thinned(values: list[float]) -> list[float]:
     return [ordered[round(index * step)] for index in range(MOST_ROUNDS)]
 
 
-def _extra_info(run: Run, metric: str, count: int) -> dict[str, Any]:
+def _extra_info(runs: Sequence[Run], metric: str, count: int) -> dict[str, Any]:
     info: dict[str, Any] = {
         "metric": metric,
-        "run_id": run.id,
-        "launch_id": run.launch_id,
-        "engine": run.engine,
+        "run_ids": [run.id for run in runs],
+        "launch_ids": list(dict.fromkeys(run.launch_id for run in runs)),
+        "engine": runs[0].engine,
         "unit": "s/token" if metric in ("tpot", "output_throughput") else "s",
     }
     if metric in RATES:
@@ -204,8 +214,15 @@ def _with_metric(name: str, metric: str) -> str:
     return f"{head}:{metric}{bracket}{parameters}"
 
 
+def _labelled(name: str, label: str) -> str:
+    """Put *label* where the slot of a study stands: `test_x[vllm-result]` → `test_x[vllm-winner]`."""
+    return re.sub(r"result\]$", f"{label}]", name) if label else name
+
+
 def _plain(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return parameters that JSON can hold; objects of ours would be an internal error."""
     if params is None:
         return None
-    return {name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in params.items()}
+    return {
+        name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in params.items()
+    }

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_msprof.sessions import is_worker, options_of, session_of
+from pytest_msprof.collection import is_worker
+from pytest_msprof.sessions import options_of, session_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,10 +54,19 @@ class Reporter:
             self._consider(runs, passed=report.passed)
         self._take_comparisons(found)
         self._take_study(found)
-        if runs and getattr(report, "node", None) is not None and report.passed and "study" not in found:
-            from pytest_msprof.recording import add_entries
+        if getattr(report, "node", None) is not None:
+            self._publish(report, found, runs)
 
-            add_entries(self._config, report.nodeid.rpartition("::")[2], report.nodeid, runs)
+    def _publish(self, report: pytest.TestReport, found: dict[str, Any], runs: list[Run]) -> None:
+        """Publish what a worker measured: pytest-benchmark disables itself there."""
+        from pytest_msprof.recording import add_entries
+
+        if "study" not in found:
+            for run in runs:
+                add_entries(self._config, report.nodeid, [run])
+        elif "summary" in found:
+            for confirmation in self._studies[found["study"]].published:
+                add_entries(self._config, report.nodeid, confirmation.runs, label=confirmation.role)
 
     def _consider(self, runs: list[Run], *, passed: bool) -> None:
         for run in runs:
@@ -136,7 +146,11 @@ class Reporter:
 
     def _write_reports(self, summary: SessionSummary) -> None:
         wanted = options_of(self._config).report
-        folder = options_of(self._config).folder / "reports" / f"{summary.started_at:%Y%m%d-%H%M%S}-{summary.session_id[-4:]}"
+        folder = (
+            options_of(self._config).folder
+            / "reports"
+            / f"{summary.started_at:%Y%m%d-%H%M%S}-{summary.session_id[-4:]}"
+        )
         hook: Any = self._config.hook
         for name in wanted or DEFAULT_REPORTS:
             if name == NO_REPORT:
@@ -152,8 +166,9 @@ class Reporter:
                 self._notes.append(f"no {name} report: nobody writes one of that name")
             self._reports.extend(paths)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what was found, in 80 columns."""
+        """Say what was found, in 80 columns, below every table."""
         if self._summary is None:
             return
         terminalreporter.section("serving performance")
@@ -187,7 +202,9 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
 
     states = [trial.state for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    yield from _wrapped(f"study {_short(study.name)}: {len(states)} of {study.n_trials} trials ({counts or 'none yet'})")
+    yield from _wrapped(
+        f"study {_short(study.name)}: {len(states)} of {study.n_trials} trials ({counts or 'none yet'})"
+    )
     if study.winner is not None:
         best = study.trial(study.winner)
         name = "the default" if best.number == 0 else field_values(best.fields)
@@ -200,7 +217,10 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
             values = [run.value(metric) for run in confirmation.runs]
             figures.append(f"{metric} {metric_value(metric, sum(values) / len(values))}")
         broken = f", limits missed in {confirmation.broken}" if confirmation.broken else ""
-        yield from _wrapped(f"{confirmation.role + ':':<11}{', '.join(figures)} ({_launches(len(confirmation.runs))}{broken})", indent=11)
+        yield from _wrapped(
+            f"{confirmation.role + ':':<11}{', '.join(figures)} ({_launches(len(confirmation.runs))}{broken})",
+            indent=11,
+        )
     yield from _wrapped(f"verdict: {study.verdict}", indent=9)
     if study.command:
         variables = "".join(f"{name}={value} " for name, value in study.environment.items())
@@ -212,7 +232,6 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
 def _comparison_lines(comparison: Comparison) -> Iterator[str]:
     launches = max((delta.launches_current for delta in comparison.deltas), default=0)
     if comparison.golden_missing:
-        yield from _wrapped(f"{_short(comparison.case)}: no golden run yet")
         return
     yield from _wrapped(f"{_short(comparison.case)}: {comparison.verdict} ({_launches(launches)})")
     for reason in comparison.reasons:

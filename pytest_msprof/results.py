@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
 
 from pytest_msprof.errors import MetricMissing, SampleTooSmall, UnknownName
+from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
 from pytest_msprof.samples import Samples
 from pytest_msprof.workload import Workload
 
@@ -102,10 +103,6 @@ class Distribution(RootModel[dict[str, float]]):
         return self["p99"]
 
 
-SAMPLE_NEEDED = {"mean": 1, "std": 2, "min": 1, "max": 1, "p50": 1, "p90": 10, "p95": 20, "p99": 100, "p99.9": 1000}
-"""Values a statistic needs: a percentile needs one value beyond it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """What a load generator hands back: figures, and the requests behind them where it has them."""
@@ -178,7 +175,7 @@ class Run(BaseModel):
 
     @property
     def repeats(self) -> tuple[Run, ...]:
-        """This run and the ones of the same case recorded before it in this session."""
+        """The ones of the same case recorded before it in this session, and the run itself."""
         return self._repeats or (self,)
 
     @property
@@ -192,9 +189,7 @@ class Run(BaseModel):
 
     def with_repeats(self, repeats: tuple[Run, ...], planned: int) -> Self:
         """Return the same run, knowing the ones *repeats* recorded before it and how many will come."""
-        copy = self._attach(_planned=planned)
-        copy._repeats = (*repeats, copy)
-        return copy
+        return self._attach(_planned=planned, _repeats=(*repeats, self))
 
     def _attach(self, **private: Any) -> Self:
         copy = self.model_copy()
@@ -250,8 +245,6 @@ class Run(BaseModel):
         Raises `UnknownName` for a metric that does not exist, and `MetricMissing` for one that this
         run does not have.
         """
-        from pytest_msprof.metrics import METRICS
-
         name, _, statistic = metric.partition(".")
         if name not in METRICS and name not in self.metrics and name not in self.distributions:
             raise UnknownName("metric", name, METRICS)

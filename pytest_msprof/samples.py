@@ -104,7 +104,8 @@ class Samples:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which requests succeeded."""
-        return self.error == ""
+        found: NDArray[np.bool_] = self.error == ""
+        return found
 
     def __len__(self) -> int:
         return len(self.start)

@@ -84,7 +84,10 @@ class Service:
 
 
 def bind(
-    values: Mapping[str, Value], simulator: SimulatorInterface, declared: Mapping[str, OptimizerConfigField], engine: str
+    values: Mapping[str, Value],
+    simulator: SimulatorInterface,
+    declared: Mapping[str, OptimizerConfigField],
+    engine: str,
 ) -> tuple[OptimizerConfigField, ...]:
     """Put *values* into fields: the engine's own, or *declared* ones that say where they belong.
 
@@ -248,4 +251,6 @@ class _Elsewhere:
         """Leave it running."""
 
     def log_tail(self, lines: int = 0) -> str:
+        """Its log is elsewhere too."""
+        del lines
         return ""

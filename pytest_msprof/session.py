@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_msprof.collection import FACTS, is_worker
 from pytest_msprof.errors import ConfigurationError, ModelNotFound
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.golden import Golden, GoldenStore
@@ -139,16 +140,14 @@ class MsprofSession:
         launch_id = self.id if self.options.base_url else new_id()
         context = self.context(self.options.folder / "logs" / launch_id, devices=slot.devices)
         operator = simulator(bak_path=context.folder)
-        service = hook.pytest_msprof_launch_service(simulator=operator, item=item)
-        if service is None:
-            service = launch(
-                operator,
-                engine=engine,
-                fields=fields,
-                declared=declared,
-                context=context,
-                is_ready=lambda started: hook.pytest_msprof_service_ready(service=started),
-            )
+        service: Service = hook.pytest_msprof_launch_service(simulator=operator, item=item) or launch(
+            operator,
+            engine=engine,
+            fields=fields,
+            declared=declared,
+            context=context,
+            is_ready=lambda started: hook.pytest_msprof_service_ready(service=started),
+        )
         service.launch_id = launch_id
         service.environment |= {"hardware": hardware(), "ready_after": service.ready_after}
         hook.pytest_msprof_update_environment(environment=service.environment, service=service)
@@ -170,8 +169,6 @@ class MsprofSession:
 
     def record(self, run: Run, partial: PartialRun, item: pytest.Item) -> Run:
         """Seal *run* and remember it; returns it knowing the repeats recorded before it."""
-        from pytest_msprof.sessions import FACTS
-
         folder = self.store.seal(partial, run)
         earlier = self._earlier(run)
         kept = run.with_repeats(tuple(earlier), planned=self.options.repeat)
@@ -186,12 +183,20 @@ class MsprofSession:
 
     def _earlier(self, run: Run) -> list[Run]:
         """Return the runs of the same case and workload; other workers' ones are read from disk."""
-        from pytest_msprof.sessions import is_worker
-
         if self.options.repeat > 1 and is_worker(self.config):
             stored = (other for other in self.store.runs(session_id=self.id) if other.id != run.id)
             return [other for other in stored if (other.case, other.workload_hash) == (run.case, run.workload_hash)]
         return self._recorded[run.case, run.workload_hash]
+
+    def confirmed(self, item: pytest.Item) -> dict[str, Sequence[Run]]:
+        """Return the confirming runs of a study's winner and default, by role, once it was concluded."""
+        from pytest_msprof.summary import StudySummary
+
+        summary = item.stash.get(FACTS, {}).get("summary")
+        if summary is None:
+            return {}
+        published = StudySummary.model_validate(summary).published
+        return {entry.role: [self.store.load(run.id) for run in entry.runs] for entry in published}
 
     def apply_settings(self, item: pytest.Item) -> None:
         """Let settings made from now on follow the command line and the hook of *item*'s conftests."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_msprof.collection import FACTS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -19,12 +21,10 @@ if TYPE_CHECKING:
     from pytest_msprof.session import MsprofSession
 
 __all__ = [
-    "FACTS",
     "LazyGolden",
     "check_collected",
     "decorate_report",
     "is_ours",
-    "is_worker",
     "listening",
     "options_of",
     "refuse",
@@ -39,18 +39,11 @@ SESSION = pytest.StashKey["MsprofSession"]()
 SESSION_ID = pytest.StashKey[str]()
 OPTIONS = pytest.StashKey["Options"]()
 PROBLEMS = pytest.StashKey[list[str]]()
-FACTS = pytest.StashKey[dict[str, Any]]()
-"""What an item found: run ids, comparisons, study; JSON, since it travels to the controller."""
 
 
 def is_ours(fixturenames: Iterable[str], node: Any) -> bool:
     """Say whether a test has anything to do with us."""
     return not FIXTURES.isdisjoint(fixturenames) or node.get_closest_marker("tune") is not None
-
-
-def is_worker(config: pytest.Config) -> bool:
-    """Say whether this is a worker of pytest-xdist."""
-    return hasattr(config, "workerinput")
 
 
 def options_of(config: pytest.Config) -> Options:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_msprof.collection import case_of, plan_of, slot_of
+from pytest_msprof.collection import FACTS, case_of, is_worker, plan_of, slot_of
 from pytest_msprof.errors import ConfigurationError, LoadError, ServiceError
 from pytest_msprof.hardware import device_kind
-from pytest_msprof.sessions import FACTS, is_worker, session_of
+from pytest_msprof.sessions import session_of
 from pytest_msprof.tuning.opening import Identity, open_study
 from pytest_msprof.tuning.outcome import Outcome, conclude
 from pytest_msprof.tuning.study import Exhausted, TuneStudy
@@ -21,6 +21,7 @@ from pytest_msprof.tuning.trial import Trial
 if TYPE_CHECKING:
     from pytest_msprof.interfaces import SimulatorInterface
     from pytest_msprof.session import MsprofSession
+    from pytest_msprof.space import SearchSpace
     from pytest_msprof.summary import StudySummary
     from pytest_msprof.tuning.plan import Slot
 
@@ -39,12 +40,12 @@ def next_trial(
         return Trial(fields={}, number=-1, study=study.name, slot=slot, _study=study, _session=session.id, told=True)
     if (again := session.trials.get(item.nodeid)) is not None:
         return again
-    made = _proposed(session, item, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
+    made = _proposed(session, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
     session.trials[item.nodeid] = made
     return made
 
 
-def _proposed(session: MsprofSession, item: pytest.Item, study: TuneStudy, slot: Slot) -> Trial:
+def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
     if slot.index < study.answered:
         record = study.records()[slot.index]
         pytest.skip(f"answered from study {study.name}: trial {record.number}, {record.reason or record.state}")
@@ -73,7 +74,9 @@ def _confirming(session: MsprofSession, item: pytest.Item, study: TuneStudy, slo
         pytest.skip(f"the {slot.role} is the default")
     number = ranking.get(slot.role)
     if number is None:
-        pytest.skip(f"there is no {slot.role}: nothing met the constraints" if slot.role == "winner" else f"no {slot.role}")
+        pytest.skip(
+            f"there is no {slot.role}: nothing met the constraints" if slot.role == "winner" else f"no {slot.role}"
+        )
     fields = next(record.fields for record in study.records() if record.number == number)
     return Trial(fields=fields, number=number, study=study.name, slot=slot, _study=study, _session=session.id)
 
@@ -102,8 +105,7 @@ def _study(
     case = case_of(item)
     if case not in session.studies:
         plan = plan_of(item)
-        known = {entry.name for entry in session.operator(simulator).data_field}
-        _check_fields(session, plan.space, known)
+        _check_fields(session, plan.space)
         identity = Identity(
             case=case,
             engine=engine,
@@ -128,7 +130,7 @@ def _study(
     return session.studies[case]
 
 
-def _check_fields(session: MsprofSession, space: Any, known: set[str]) -> None:
+def _check_fields(session: MsprofSession, space: SearchSpace) -> None:
     if not session.options.base_url:
         return
     server_side = [entry.name for entry in space if not session.is_load_side(entry.name)]
@@ -146,7 +148,8 @@ def settle(item: pytest.Function) -> Iterator[None]:
     Measured passes; infeasible, crashed and unanswered skip with the reason; a body that never
     told fails.
     """
-    trial: Trial = item.funcargs["trial"]
+    funcargs: dict[str, Any] = item.funcargs
+    trial: Trial = funcargs["trial"]
     try:
         yield
     except (ServiceError, LoadError) as error:

@@ -83,6 +83,11 @@ class StudySummary(_Frozen):
     """Environment variables the command needs."""
     notes: tuple[str, ...] = ()
 
+    @property
+    def published(self) -> tuple[Confirmation, ...]:
+        """The confirmations that go into pytest-benchmark's table: the default and what beat it."""
+        return tuple(entry for entry in self.confirmations if entry.number in (0, self.winner) and entry.runs)
+
     def trial(self, number: int) -> TrialRecord:
         """Return the trial *number*."""
         return next(trial for trial in self.trials if trial.number == number)

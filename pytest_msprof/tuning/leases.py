@@ -10,6 +10,9 @@ import psutil
 
 __all__ = ["is_alive", "my_lease"]
 
+SAME_START = 1.0
+"""Seconds within which two start times are one: the kernel counts in ticks."""
+
 
 def my_lease() -> dict[str, Any]:
     """Return who this process is: host, process and its start time, since numbers are reused."""
@@ -23,6 +26,6 @@ def is_alive(lease: dict[str, Any] | None) -> bool:
     if lease.get("host") != platform.node():
         return True
     try:
-        return abs(psutil.Process(lease["pid"]).create_time() - lease["started"]) < 1.0
+        return bool(abs(psutil.Process(lease["pid"]).create_time() - lease["started"]) < SAME_START)
     except psutil.NoSuchProcess:
         return False

@@ -22,6 +22,7 @@ __all__ = ["Identity", "differences", "open_study"]
 SCHEMA_VERSION = 1
 """Version of a study's identity file. 1: first release."""
 SLUG_LENGTH = 60
+SHOWN_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ def open_study(
     if others and not same:
         changed = differences(_facts(others[-1]), facts)
         if explicit and not fresh:
-            raise ConfigurationError(f"study {explicit!r} answers another question: {changed}; --msprof-fresh starts over")
+            raise ConfigurationError(
+                f"study {explicit!r} answers another question: {changed}; --msprof-fresh starts over"
+            )
         note = f"new study: {changed}"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,4 +125,4 @@ def _slug(name: str) -> str:
 
 def _short(value: Value) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"

@@ -87,7 +87,9 @@ def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapp
     """Return the best trial that held when it was measured again; the search's best without such runs."""
     if not confirmations:
         return ranking.get("winner")
-    held = [entry for entry in confirmations if entry.runs and 2 * (entry.broken + len(entry.failures)) < _launches(entry)]
+    held = [
+        entry for entry in confirmations if entry.runs and 2 * (entry.broken + len(entry.failures)) < _launches(entry)
+    ]
     if not held:
         return None
     candidates = [entry for entry in held if entry.role != "default"] or held
@@ -135,34 +137,34 @@ def _verdict(
         return _unconfirmed(plan, records, winner), ""
     if winner == 0:
         return "keep the default: no other configuration held up against it when confirmed", ""
-    return _against_default(plan, records, confirmations, winner, deltas)
+    return _against_default(records, confirmations, winner, deltas)
 
 
 def _against_default(
-    plan: TunePlan,
-    records: Sequence[TrialRecord],
-    confirmations: Sequence[Confirmation],
-    winner: int,
-    deltas: Sequence[Delta],
+    records: Sequence[TrialRecord], confirmations: Sequence[Confirmation], winner: int, deltas: Sequence[Delta]
 ) -> tuple[str, str]:
     fields = field_values(next(record.fields for record in records if record.number == winner))
     default = _role(confirmations, 0)
-    if default is None:
-        return f"{fields}: the default could not be measured, so there is nothing to compare with", ""
-    if not deltas:
-        return f"{fields}: not confirmed by a fresh launch, so nothing can be said against the default", ""
+    if default is None or not deltas:
+        missing = "the default could not be measured" if default is None else "no fresh launch confirmed it"
+        return f"{fields}: {missing}, so there is nothing to compare", ""
     objective = deltas[0]
     moved = f"{objective.metric} {_interval(objective)} against the default"
     if 2 * default.broken >= _launches(default):
         return f"{fields}: meets the constraints, which the default misses; {moved}", ""
-    if objective.verdict == "improved":
-        return f"{fields}: {moved}", ""
     if objective.verdict == "regressed":
         text = f"the winner is worse than the default: {moved}; keep the default"
         return text, text
-    if objective.verdict == "descriptive":
-        return f"{fields}: {moved}, {objective.reason or 'too few launches for a verdict'}", ""
-    return f"not distinguishable from the default ({moved}): keep the default", ""
+    return _SENTENCES.get(objective.verdict, _SENTENCES["inconclusive"]).format(
+        fields=fields, moved=moved, reason=objective.reason or "too few launches for a verdict"
+    ), ""
+
+
+_SENTENCES = {
+    "improved": "{fields}: {moved}",
+    "descriptive": "{fields}: {moved}; {reason}",
+    "inconclusive": "not distinguishable from the default ({moved}): keep the default",
+}
 
 
 def _interval(delta: Delta) -> str:

@@ -17,11 +17,12 @@ from pytest_msprof.workload import Workload
 __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 
 LOADS = ("fixed",)
-ROLES = ("winner", "runner-up", "default")
 Role = Literal["winner", "runner-up", "default"]
+ROLES: tuple[Role, ...] = ("winner", "runner-up", "default")
 
 
-class Slot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Slot:
     """One test item of a study: a trial, a confirming launch, or the result."""
 
     kind: Literal["trial", "confirm", "result"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
@@ -32,7 +32,7 @@ STARTS = "starts"
 """The constraint that a crashed configuration violates."""
 
 
-class Exhausted(Exception):  # noqa: N818 - a signal between two modules, not an error
+class Exhausted(Exception):
     """The sampler proposes nothing new; says why."""
 
 
@@ -61,9 +61,11 @@ class TuneStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.name, self.session_id = plan, name, session_id
         self._storage = storage
-        direction = "maximize" if plan.maximize else "minimize"
+        direction: Literal["maximize", "minimize"] = "maximize" if plan.maximize else "minimize"
         with _quiet():
-            self._study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+            self._study = optuna.create_study(
+                storage=storage, study_name=name, direction=direction, load_if_exists=True
+            )
             self._free_the_dead()
             done = len(self._trials())
             seed = plan.seed + done + 7919 * worker
@@ -199,7 +201,9 @@ class TuneStudy:
     def _default_trial(self) -> tuple[optuna.trial.Trial, dict[str, Value]]:
         """Start a trial with the given values and nothing else: what is absent is the engine's."""
         space = self.plan.space
-        given = {name: to_parameter(space[name], value) for name, value in space.default.items() if space[name].is_searched}
+        given = {
+            name: to_parameter(space[name], value) for name, value in space.default.items() if space[name].is_searched
+        }
         self._study.enqueue_trial(given)
         trial = self._study.ask()
         return trial, suggest(trial, space, only=set(given))

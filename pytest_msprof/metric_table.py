@@ -1,0 +1,60 @@
+"""The table of metrics: what each name means, in which unit, and which way is better."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pytest_msprof.errors import MetricMissing, UnknownName
+
+__all__ = ["METRICS", "SAMPLE_NEEDED", "Metric", "metric"]
+
+
+class Metric(NamedTuple):
+    """What a name means: its unit, which way is better, and one sentence."""
+
+    name: str
+    unit: str
+    better: Literal["lower", "higher"]
+    distribution: bool
+    meaning: str
+
+
+METRICS = {
+    entry.name: entry
+    for entry in (
+        Metric("ttft", "s", "lower", True, "time to first token"),
+        Metric("tpot", "s/token", "lower", True, "time per output token after the first event"),
+        Metric("itl", "s", "lower", True, "gap between neighbouring events with content"),
+        Metric("latency", "s", "lower", True, "until the last event with content"),
+        Metric("closed", "s", "lower", True, "until the last byte of the answer"),
+        Metric("queue", "s", "lower", True, "wait from due to start"),
+        Metric("ttft_due", "s", "lower", True, "time to first token, counted from due"),
+        Metric("latency_due", "s", "lower", True, "latency, counted from due"),
+        Metric("output_throughput", "token/s", "higher", False, "output tokens of successful requests / duration"),
+        Metric("request_throughput", "request/s", "higher", False, "successful requests / duration"),
+        Metric("goodput", "request/s", "higher", False, "requests that met every objective / duration"),
+        Metric("success_rate", "1", "higher", False, "successful / sent"),
+    )
+}
+
+SAMPLE_NEEDED = {"mean": 1, "std": 2, "min": 1, "max": 1, "p50": 1, "p90": 10, "p95": 20, "p99": 100, "p99.9": 1000}
+"""Values a statistic needs: a percentile needs one value beyond it."""
+
+
+def metric(name: str) -> Metric:
+    """Return the metric behind `ttft.p50` or `output_throughput`.
+
+    Raises `UnknownName` for a name that is not in the table, or a statistic that does not exist,
+    and `MetricMissing` where a distribution is named without a statistic or a figure with one.
+    """
+    base, _, statistic = name.partition(".")
+    if base not in METRICS:
+        raise UnknownName("metric", base, METRICS)
+    found = METRICS[base]
+    if found.distribution and not statistic:
+        raise MetricMissing(f"{base!r} is a distribution: name a statistic, such as '{base}.p50'")
+    if statistic and not found.distribution:
+        raise MetricMissing(f"{base!r} is a single figure and has no statistic {statistic!r}")
+    if statistic and statistic not in SAMPLE_NEEDED:
+        raise UnknownName(f"statistic of {base}", statistic, SAMPLE_NEEDED)
+    return found
