@@ -28,6 +28,8 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 PLAIN, SECONDS, FIGURE = "General", "0.0000", "#,##0.0"
 CHANGE, SHARE, DATE = "+0.0%;-0.0%;0.0%", "0.0%", "yyyy-mm-dd hh:mm:ss"
+HEADING, UPPER = Font(bold=True), Alignment(vertical="top")
+WRAPPED = Alignment(vertical="top", wrap_text=True)
 GOOD, BAD, UNSURE = ("13703A", "E8F4EC"), ("B3261E", "FBEBEA"), ("855300", "FBF1DE")
 COLOURS = {
     "improved": GOOD,
@@ -70,12 +72,15 @@ def fill(sheet: Worksheet, columns: Sequence[Column], rows: Iterable[Sequence[Va
     widths = [len(column.name) for column in columns]
     for index, column in enumerate(columns, start=1):
         cell = _write(sheet, 1, index, column.name)
-        cell.font, cell.alignment = Font(bold=True), Alignment(vertical="top", wrap_text=True)
+        cell.font, cell.alignment = HEADING, WRAPPED
     for number, row in enumerate(rows, start=2):
-        for index, (column, value) in enumerate(zip(columns, row, strict=True), start=1):
-            cell = _write(sheet, number, index, value)
+        cells = [_write(sheet, number, index, value) for index, value in enumerate(row, start=1)]
+        for cell, column, value in zip(cells, columns, row, strict=True):
             _dress(cell, column, value)
-            widths[index - 1] = max(widths[index - 1], _width(cell))
+        found = [_width(cell) for cell in cells]
+        widths = [max(pair) for pair in zip(widths, found, strict=True)]
+        if max(found) > WIDEST:
+            _wrap(cells, found)
     for index, width in enumerate(widths, start=1):
         sheet.column_dimensions[get_column_letter(index)].width = min(max(width + 2, NARROWEST), WIDEST)
     sheet.freeze_panes = "A2"
@@ -89,10 +94,15 @@ def _dress(cell: Cell, column: Column, value: Value) -> None:
         cell.number_format = value.format
     elif cell.data_type == "n":
         cell.number_format = column.format
-    cell.alignment = Alignment(vertical="top", wrap_text=_width(cell) > WIDEST)
     if column.coloured and (colours := COLOURS.get(str(cell.value))):
         ink, ground = colours
         cell.font, cell.fill = Font(color=ink, bold=True), PatternFill("solid", fgColor=ground)
+
+
+def _wrap(cells: Sequence[Cell], widths: Sequence[int]) -> None:
+    """Break long text into lines, and keep its neighbours at its first line."""
+    for cell, width in zip(cells, widths, strict=True):
+        cell.alignment = WRAPPED if width > WIDEST else UPPER
 
 
 def _width(cell: Cell) -> int:
@@ -105,12 +115,13 @@ def _width(cell: Cell) -> int:
 
 def _write(sheet: Worksheet, row: int, column: int, value: Value) -> Cell:
     """Write one cell; text that looks like a formula stays text, also after somebody edits the cell."""
-    cell: Cell = sheet.cell(row, column)  # type: ignore[assignment] - nothing is merged here
+    cell: Cell = sheet.cell(row, column)  # type: ignore[assignment]  # nothing is merged here
     content = _content(value)
     cell.value = content
     if isinstance(content, str):
         cell.data_type = "s"
-        cell.quotePrefix = content.startswith(FORMULA_STARTS)
+        if content.startswith(FORMULA_STARTS):
+            cell.quotePrefix = True
     return cell
 
 
