@@ -71,7 +71,6 @@ SIGNS = {
         r"unexpected (?:option|extra argument)",
         r"invalid (?:option|choice|value)",
         r"(?:error: argument|expected one argument|required option|missing option)",
-        r"did you mean",
         r"(?<!HF)ValidationError",
         r"\bvalue error,",
         r"\bunsupported (?:dtype|value|option)",
@@ -90,7 +89,7 @@ COMPLAINT = re.compile(r"\b(?:error|fatal|failed|failure|cannot)\b", re.IGNORECA
 PREFIX = re.compile(
     r"^(?:\([^()]*\bpid=\d+\)\s*)?"
     r"(?:(?P<level>ERROR|CRITICAL|FATAL|WARNING|INFO|DEBUG|[EWI]\d{4})\b:?\s*"
-    r"(?:\d{2}-\d{2}[ T])?(?:[\d:.]{8,}\s+)?(?:\d+\s+)?(?:\[[^\]]*\]|\S+\.\w+:\d+\])?\s*)?"
+    r"(?:\d{2}-\d{2}[ T])?(?:[\d:.]{8,}\s+)?(?:\d+\s+)?(?:\[[\w./-]+:\d+\]|\S+\.\w+:\d+\])?\s*)?"
 )
 """What loggers put before a message: vLLM's process and place, uvicorn's level, glog's letter and time."""
 

@@ -22,17 +22,18 @@ HARMLESS = re.compile(
 )
 """Words of tables and of language models, such as `time_per_output_token`."""
 
-AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#:@]*)(?P<rest>[^\s/?#]*)@")
+AUTHORITY = re.compile(r"://(?P<user>[^\s/?#:@]*)(?P<rest>[^\s/?#]*)@")
 QUERY = re.compile(r"(?P<name>[?&;](?P<key>[\w.~-]+)=)(?P<value>[^&;#\s\"']+)")
 QUERY_NAMES = frozenset({"key", "sig", "signature", "auth", "code"})
 BEARER = re.compile(r"(?P<scheme>\b(?:Bearer|Basic)\s+)[^\s\"',;]+", re.IGNORECASE)
 HEADER = re.compile(
     r"(?P<name>\b(?:Proxy-)?Authorization\b[\"']?\s*[:=]\s*[\"']?)(?P<scheme>\w+\s+)?[^\s\"',;]+", re.IGNORECASE
 )
-ASSIGNMENT = re.compile(
-    r"(?P<before>(?P<name>[A-Za-z_][\w.-]*)[\"']?(?:\s*[:=]\s*|\s+))"
-    r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|\[[^\]\n]*\]|[^\s,;&\"'\])}]+)"
+ASSIGNED = re.compile(
+    r"(?<![\w.-])(?P<dashes>[-.]*)(?P<name>\w[\w.-]*)[\"']?(?P<sign>\s*[:=]\s*|\s*,\s*|\s+)", re.ASCII
 )
+"""Starts at the start of a word only: a log may hold a word of a megabyte."""
+VALUE = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|\[[^\]\n]{0,5000}\]|[^\s,;&\"'\])}]+")
 WHOLE_ASSIGNMENT = re.compile(r"(?P<before>-{0,2}(?P<name>[A-Za-z_][\w.-]*)=)(?P<value>.+)", re.DOTALL)
 TOKEN_SHAPE = re.compile(r"\b(?:sk|hf|ghp|gho|ghs|glpat|xox[abp]|AKIA)[-_]?[A-Za-z0-9][\w-]{15,}")
 
@@ -107,14 +108,13 @@ def _text(text: str) -> str:
     text = QUERY.sub(_without_parameter, text)
     text = HEADER.sub(lambda match: f"{match['name']}{match['scheme'] or ''}{MASK}", text)
     text = BEARER.sub(lambda match: f"{match['scheme']}{MASK}", text)
-    text = ASSIGNMENT.sub(_without_value, text)
-    return TOKEN_SHAPE.sub(MASK, text)
+    return TOKEN_SHAPE.sub(MASK, _without_values(text))
 
 
 def _without_password(match: re.Match[str]) -> str:
     """Keep the user of `user:password@`; a lone user name, as in `https://TOKEN@host`, may be a token."""
     user = f"{match['user']}:" if match["rest"].startswith(":") else ""
-    return f"{match['scheme']}{user}{MASK}@"
+    return f"://{user}{MASK}@"
 
 
 def _without_parameter(match: re.Match[str]) -> str:
@@ -122,10 +122,14 @@ def _without_parameter(match: re.Match[str]) -> str:
     return f"{match['name']}{MASK}" if secret else match[0]
 
 
-def _without_value(match: re.Match[str]) -> str:
-    """Mask an assigned value; after a mere space only that of an option: `--token X`, not "the token is"."""
-    assigns = match["before"].rstrip().endswith((":", "="))
-    option = match.start() > 0 and match.string[match.start() - 1] == "-"
-    if not is_secret_name(match["name"]) or not (assigns or option):
-        return match[0]
-    return f"{match['before']}{MASK}"
+def _without_values(text: str) -> str:
+    """Mask what is assigned to a secret's name, and what follows an option: `--token X`, not "the token is"."""
+    pieces, end = [], 0
+    for match in ASSIGNED.finditer(text):
+        assigns = match["sign"].strip() in (":", "=") or match["dashes"].startswith("-")
+        if match.start() < end or not assigns or not is_secret_name(match["name"]):
+            continue
+        if value := VALUE.match(text, match.end()):
+            pieces += [text[end : match.end()], MASK]
+            end = value.end()
+    return "".join([*pieces, text[end:]])
