@@ -96,7 +96,7 @@ class Expression:
                 warnings.simplefilter("ignore")
                 return ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
-            raise self._refused(error.offset or 1, error.msg) from None
+            raise self._refused(error.offset or len(self.text) + 1, error.msg) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise self._refused(1, str(error) or "too deep") from None
 

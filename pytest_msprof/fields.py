@@ -111,10 +111,8 @@ class OptimizerConfigField(BaseModel):
                 raise InvalidSpace(f"field {self.name!r} needs a step above 0, {found}")
             if not (self.max - self.min) / self.dtype_param < MOST_STEPS:
                 raise InvalidSpace(f"field {self.name!r} needs finite bounds and at most {MOST_STEPS} steps, {found}")
-        elif self.dtype in ("ratio", *FOLLOWING) and not self.targets:
-            raise InvalidSpace(
-                f"field {self.name!r} of dtype {self.dtype!r} must name the field that it follows, {found}"
-            )
+        elif self.name in self.targets:
+            raise InvalidSpace(f"field {self.name!r} cannot follow itself, {found}")
 
     def _settle_constant(self) -> None:
         """Make equal bounds a constant, and a constant the value."""
@@ -183,7 +181,7 @@ class OptimizerConfigField(BaseModel):
 
     def from_unit(self, unit: float) -> Value:
         """Return the value at a point of [0, 1]: equal segments, both bounds within reach."""
-        return self.scale.from_unit(unit)
+        return self.scale.from_unit(min(max(unit, 0.0), 1.0))
 
     def to_unit(self, value: Value) -> float:
         """Return the point of [0, 1] that `from_unit` maps to *value*; raises `InvalidSpace` outside."""
@@ -191,8 +189,10 @@ class OptimizerConfigField(BaseModel):
 
     def spelled(self, value: Value) -> Value:
         """Return *value* as this field spells it: 8 for 8.0; raises `InvalidSpace` outside."""
+        if self.dtype == "bool" and any(same(value, number) for number in (0, 1)):
+            value = bool(value)  # settings files write numbers
         try:
-            return self.scale.spelled(True if self.dtype == "bool" and same(value, 1) else value)
+            return self.scale.spelled(value)
         except LookupError:
             raise InvalidSpace(f"field {self.name!r} is {self._extent()}, but got {value!r}") from None
 

@@ -132,12 +132,12 @@ class Reals:
 
     def to_unit(self, value: Value) -> float:
         """Return the middle of the part of the line that leads to *value*."""
-        if self.low == self.high:
-            return 0.5
         if self.log:
-            return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
-        # Halved, because the distance between two floats may be no float.
-        return float((value / 2 - self.low / 2) / (self.high / 2 - self.low / 2))
+            done, span = math.log(value) - math.log(self.low), math.log(self.high) - math.log(self.low)
+        else:
+            # Halved, because the distance between two floats may be no float.
+            done, span = value / 2 - self.low / 2, self.high / 2 - self.low / 2
+        return done / span if span else 0.5
 
 
 @lru_cache(maxsize=128)
