@@ -122,7 +122,7 @@ class OptimizerConfigField(BaseModel):
             self.constant = self.scale.from_unit(0)
         if self.constant is not None and self.dtype in ("int", "range") and is_number(self.constant):
             self.constant = whole(self.constant)  # type: ignore[arg-type]
-        if self.value is None:
+        if self.constant is not None:
             self.value = self.constant
 
     @property

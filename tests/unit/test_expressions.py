@@ -6,7 +6,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_msprof.errors import InvalidSpace, MsprofError, UnknownName
@@ -122,6 +122,7 @@ def test_it_quotes_itself_with_the_values_that_it_read() -> None:
     assert Expression("a  *  2 >= b").with_values({"a": 1, "b": 4, "c": 9}) == "'a * 2 >= b' with a=1, b=4"
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from(string.ascii_letters + string.digits + "+-*/%<>=!()[]{},.:'\" _&|~^@\\\n"), max_size=40))
 def test_no_text_does_more_than_be_read_or_refused(text: str) -> None:
     try:
@@ -134,6 +135,7 @@ def test_no_text_does_more_than_be_read_or_refused(text: str) -> None:
 NUMBERS = st.integers(-9, 9)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.sampled_from("abc") | NUMBERS.map(str),

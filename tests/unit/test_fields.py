@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_msprof.errors import InvalidSpace, UnknownName
@@ -57,21 +57,25 @@ def first_and_last(entry: OptimizerConfigField) -> tuple[Any, Any]:
     return entry.min, entry.max
 
 
+@settings(deadline=None)
 @given(FIELDS, UNITS)
 def test_every_point_of_the_line_is_a_value_of_the_field(entry: OptimizerConfigField, unit: float) -> None:
     assert entry.contains(entry.from_unit(unit))
 
 
+@settings(deadline=None)
 @given(FIELDS)
 def test_both_ends_of_the_line_are_the_bounds(entry: OptimizerConfigField) -> None:
     assert (entry.from_unit(0.0), entry.from_unit(1.0)) == first_and_last(entry)
 
 
+@settings(deadline=None)
 @given(FIELDS, st.floats(min_value=0))
 def test_beyond_the_line_lies_the_nearest_bound(entry: OptimizerConfigField, far: float) -> None:
     assert (entry.from_unit(-far), entry.from_unit(1 + far)) == first_and_last(entry)
 
 
+@settings(deadline=None)
 @given(FIELDS, UNITS)
 def test_a_value_leads_to_a_point_that_leads_back(entry: OptimizerConfigField, unit: float) -> None:
     value = entry.from_unit(unit)
@@ -86,6 +90,7 @@ def test_a_value_leads_to_a_point_that_leads_back(entry: OptimizerConfigField, u
         assert type(back) is type(value)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 64), st.integers(1, 64), st.booleans())
 def test_every_whole_number_between_the_bounds_is_reached(low: int, more: int, log: bool) -> None:  # noqa: FBT001
     entry = integers("x", low, low + more, log=log)
@@ -109,6 +114,7 @@ def test_a_logarithmic_field_doubles_in_equal_steps() -> None:
     assert [entry.from_unit(unit) for unit in (0.25, 0.5, 0.75)] == pytest.approx([4, 16, 64])
 
 
+@settings(deadline=None)
 @given(stepped())
 def test_steps_never_go_beyond_the_upper_bound_and_miss_no_step_below_it(entry: OptimizerConfigField) -> None:
     assert entry.options is not None
@@ -197,6 +203,10 @@ def test_a_constant_of_the_seed_moves_the_bounds() -> None:
 def test_equal_bounds_are_a_constant(dtype: str) -> None:
     entry = OptimizerConfigField(name="REQUESTRATE", dtype=dtype, min=0, max=0)
     assert (entry.constant, entry.value, entry.is_searched) == (0, 0, False)
+
+
+def test_a_constant_wins_over_the_value_that_a_file_gives_beside_it() -> None:
+    assert OptimizerConfigField(name="x", constant=5, value=0.0).value == 5
 
 
 def test_nearly_equal_bounds_are_none() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_msprof.errors import InvalidSpace, UnknownName
@@ -59,6 +59,7 @@ def proposed(space: SearchSpace, units: list[float]) -> dict[str, Any]:
 UNITS = st.lists(st.floats(0, 1), min_size=8, max_size=8)
 
 
+@settings(deadline=None)
 @given(SPACES, UNITS)
 def test_every_proposal_is_in_bounds_or_says_which_condition_it_breaks(space: SearchSpace, units: list[float]) -> None:
     resolved = space.resolve(proposed(space, units))
@@ -68,6 +69,7 @@ def test_every_proposal_is_in_bounds_or_says_which_condition_it_breaks(space: Se
     assert space.violations(resolved) or space is BATCHING or resolved["world"] == 8
 
 
+@settings(deadline=None)
 @given(SPACES, UNITS)
 def test_resolving_twice_changes_nothing(space: SearchSpace, units: list[float]) -> None:
     resolved = space.resolve(proposed(space, units))
@@ -75,6 +77,7 @@ def test_resolving_twice_changes_nothing(space: SearchSpace, units: list[float])
     assert space.resolve(json.loads(json.dumps(resolved))) == resolved
 
 
+@settings(deadline=None)
 @given(SPACES, UNITS)
 def test_a_configuration_leads_back_to_what_was_chosen(space: SearchSpace, units: list[float]) -> None:
     resolved = space.resolve(proposed(space, units))
@@ -83,6 +86,7 @@ def test_a_configuration_leads_back_to_what_was_chosen(space: SearchSpace, units
     assert space.resolve(chosen) == resolved
 
 
+@settings(deadline=None)
 @given(UNITS)
 def test_what_follows_follows(units: list[float]) -> None:
     found = PARALLEL.resolve(proposed(PARALLEL, units))
