@@ -6,7 +6,6 @@ import contextlib
 import errno
 import math
 import os
-import re
 import select
 import signal
 import subprocess
@@ -18,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from pytest_msprof.engine_log import EngineLog
 from pytest_msprof.errors import ServiceError, ServiceExited
 from pytest_msprof.failures import DOES_NOT_START
 from pytest_msprof.ids import new_id
-from pytest_msprof.redaction import MASK, secrets_in
+from pytest_msprof.redaction import secrets_in
 
 __all__ = ["EngineProcess"]
 
@@ -30,9 +30,8 @@ MARKER = "MSPROF_PROCESS_ID"
 """Environment variable that every descendant of one engine carries."""
 KILL_PATIENCE = 10.0
 """Seconds a process may take to end after SIGKILL, while the kernel frees its memory."""
-TAIL_BYTES = 256 * 1024
-ANSI_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
+STATE, SESSION, STARTED = 0, 3, 19
+"""Places in /proc/PID/stat, counted from the state (proc_pid_stat(5))."""
 
 
 class EngineProcess:
@@ -43,7 +42,7 @@ class EngineProcess:
     SIGKILL included. Use it as a context manager, or call `stop`.
     """
 
-    def __init__(self, guard: _Guard, *, pid: int, name: str, command: tuple[str, ...], log: _Log) -> None:
+    def __init__(self, guard: _Guard, *, pid: int, name: str, command: tuple[str, ...], log: EngineLog) -> None:
         self.name, self.command, self.log_path = name, command, log.path
         self._guard, self._pid, self._log = guard, pid, log
         self._returncode: int | None = None
@@ -58,7 +57,7 @@ class EngineProcess:
         Raises `ServiceExited` with the words of the system when it cannot be executed.
         """
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        log = _Log.starting_now(log_path, secrets_in(env, command))
+        log = EngineLog.starting_now(log_path, secrets_in(env, command))
         marked = {**env, MARKER: new_id()}
         try:
             guard = _Guard.start(cwd=cwd, log_path=log_path, marker=marked[MARKER])
@@ -132,6 +131,7 @@ class _Guard:
     def __init__(self, process: subprocess.Popen[bytes], lifeline: int, news: int, ending: int, marker: str) -> None:
         self.process, self.lifeline, self.news, self.ending = process, lifeline, news, ending
         self.marker = marker
+        self.leader = _Leader(0, "")
         self.closed = False
 
     @classmethod
@@ -169,7 +169,8 @@ class _Guard:
             _write(self.lifeline, len(message).to_bytes(4, "big") + message)
         word, _, number = os.read(self.news, 64).partition(b" ")
         if word == b"started":
-            return int(number)
+            self.leader = _Leader.of(int(number))
+            return self.leader.pid
         self.process.wait()
         self.close()
         if word == b"failed":
@@ -179,12 +180,11 @@ class _Guard:
     def exit_code(self) -> int:
         """Read the exit code of the ended leader.
 
-        A supervisor that was killed says nothing. The kernel killed its leader with it, and the
-        rest is found by the marker.
+        A supervisor that was killed says nothing, but the kernel killed its leader with it.
         """
         if text := os.read(self.ending, 16):
             return int(text)
-        _kill_marked(self.marker)
+        _kill_remains(self.marker, self.leader)
         return -signal.SIGKILL
 
     def order_end(self, grace: float) -> None:
@@ -197,7 +197,7 @@ class _Guard:
         if not _readable(self.news, timeout):
             return False
         if self.process.wait() != 0:
-            _kill_marked(self.marker)
+            _kill_remains(self.marker, self.leader)
         return True
 
     def close(self) -> None:
@@ -209,44 +209,6 @@ class _Guard:
 
     def __del__(self) -> None:
         self.close()
-
-
-class _Log(NamedTuple):
-    """What one process wrote to its log, from *offset* on, and what must not be quoted of it."""
-
-    path: Path
-    offset: int
-    secrets: tuple[str, ...]
-
-    @classmethod
-    def starting_now(cls, path: Path, secrets: tuple[str, ...]) -> _Log:
-        return cls(path, path.stat().st_size if path.exists() else 0, secrets)
-
-    def tail(self, lines: int) -> str:
-        """Return the last lines as text that any terminal, JSON or XML can hold."""
-        try:
-            with self.path.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(end - TAIL_BYTES, min(self.offset, end)))
-                text = file.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ""
-        for secret in self.secrets:
-            text = text.replace(secret, MASK)
-        text = ANSI_SEQUENCE.sub("", text).replace("\r\n", "\n")
-        shown = [CONTROL.sub("\N{REPLACEMENT CHARACTER}", line.rpartition("\r")[2]) for line in text.split("\n")]
-        return "\n".join("\n".join(shown).strip("\n").split("\n")[-lines:])
-
-    def scrub(self) -> None:
-        """Remove the secrets from the file, which nobody writes any more."""
-        if not self.secrets or not self.path.exists():
-            return
-        text = self.path.read_bytes()
-        clean = text
-        for secret in self.secrets:
-            clean = clean.replace(os.fsencode(secret), MASK.encode())
-        if clean != text:
-            self.path.write_bytes(clean)
 
 
 def _pidfd_of_ourselves() -> list[int]:
@@ -269,20 +231,51 @@ def _write(descriptor: int, text: bytes) -> None:
         text = text[os.write(descriptor, text) :]
 
 
-def _kill_marked(marker: str) -> None:
-    """Kill every process that carries *marker* in its environment, until there is none."""
+class _Leader(NamedTuple):
+    """A process that a later one of the same number is not taken for."""
+
+    pid: int
+    started: str
+    """In clock ticks since boot; empty when it was gone before anybody looked."""
+
+    @classmethod
+    def of(cls, pid: int) -> _Leader:
+        try:
+            return cls(pid, _stat(pid)[STARTED])
+        except OSError:
+            return cls(pid, "")
+
+    def keeps_session(self) -> bool:
+        """Say whether its session is still its own: the number is given again when the last member is gone."""
+        return _Leader.of(self.pid).started in (self.started, "")
+
+
+def _kill_remains(marker: str, leader: _Leader) -> None:
+    """Kill what a killed supervisor left: the session of the leader, and who carries *marker*.
+
+    One sign is not enough: a child may have a session of its own, and setproctitle, as in vLLM's
+    workers, overwrites the environment that others can read.
+    """
     entry = f"{MARKER}={marker}".encode()
     deadline = time.monotonic() + KILL_PATIENCE
-    while (found := _carriers(entry)) and time.monotonic() < deadline:
+    while (found := _remains(entry, leader)) and time.monotonic() < deadline:
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _carriers(entry: bytes) -> list[int]:
+def _remains(entry: bytes, leader: _Leader) -> list[int]:
     found = []
+    session = str(leader.pid) if leader.keeps_session() else None
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if entry in (folder / "environ").read_bytes():
+            stat = _stat(folder.name)
+            is_member = stat[SESSION] == session or entry in (folder / "environ").read_bytes()
+            if is_member and stat[STATE] not in "ZX":
                 found.append(int(folder.name))
     return found
+
+
+def _stat(pid: int | str) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on; the name before it may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -152,6 +152,19 @@ def test_nothing_survives_the_supervisor(family: Family, tmp_path: Path) -> None
         assert process.returncode == -signal.SIGKILL
 
 
+def test_a_child_whose_environment_cannot_be_read_does_not_survive_the_supervisor_either(
+    family: Family, tmp_path: Path
+) -> None:
+    child = f"import signal; pipe = open({str(family.fifo)!r}, 'w'); print('child 1', flush=True); signal.pause()"
+    leader = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], env={{}})"
+    with start(sys.executable, "-c", leader, folder=tmp_path) as process:
+        while "child 1" not in process.log_tail():
+            assert not process.wait(0.01)
+        os.kill(supervisor_of(process), signal.SIGKILL)
+        assert process.wait(30)
+        family.wait_until_gone()
+
+
 def test_the_supervisor_does_not_look_like_pytest_or_the_engine_to_pkill(tmp_path: Path) -> None:
     with start(sys.executable, "-c", FOREVER, folder=tmp_path) as process:
         title = Path(f"/proc/{supervisor_of(process)}/cmdline").read_bytes()
@@ -407,3 +420,9 @@ def test_secrets_of_the_environment_and_the_command_are_in_no_tail_and_in_no_kep
         assert "--api-key" in text
         assert "abra-cadabra" not in text
         assert "open-sesame" not in text
+
+
+def test_a_secret_that_only_the_engine_knew_is_not_quoted() -> None:
+    with python_process("print('downloading https://me:hunter2@hub/model')") as process:
+        process.wait()
+        assert process.log_tail() == "downloading https://me:***@hub/model"
