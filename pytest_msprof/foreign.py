@@ -145,5 +145,5 @@ def _check(cls: type, needed: tuple[str, ...]) -> None:
 
 
 def _ours(entry: Any) -> OptimizerConfigField:
-    known = entry.model_dump(include=set(OptimizerConfigField.model_fields))
+    known = entry.model_dump(include=set(OptimizerConfigField.model_fields), exclude_unset=True)
     return OptimizerConfigField(**known)

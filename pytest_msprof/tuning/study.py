@@ -201,9 +201,7 @@ class TuneStudy:
     def _default_trial(self) -> tuple[optuna.trial.Trial, dict[str, Value]]:
         """Start a trial with the given values and nothing else: what is absent is the engine's."""
         space = self.plan.space
-        given = {
-            name: to_parameter(space[name], value) for name, value in space.default.items() if space[name].is_searched
-        }
+        given = {name: to_parameter(space[name], value) for name, value in space.parameters(space.default).items()}
         self._study.enqueue_trial(given)
         trial = self._study.ask()
         return trial, suggest(trial, space, only=set(given))

@@ -50,10 +50,19 @@ def test_it_holds_every_tensor_of_its_configuration(model):
 def test_projections_are_noise_and_norms_are_one(model):
     found = tensors(model)
     embedding = found["model.embed_tokens.weight"]
+    embedding = embedding[embedding.any(axis=1)]
     assert abs(embedding.std() - 0.02) < 0.0001
     assert abs(embedding.mean()) < 0.0001
     assert np.all(found["model.norm.weight"] == 1)
     assert not np.any(found["model.layers.0.self_attn.q_proj.bias"])
+
+
+def test_tokens_that_are_no_text_of_their_own_can_never_win(model):
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    silent = np.flatnonzero(~tensors(model)["model.embed_tokens.weight"].any(axis=1))
+    assert {token for token in ("<|im_end|>", "<|endoftext|>") if tokenizer.token_to_id(token) in silent}
+    texts = [tokenizer.decode([token]) for token in range(tokenizer.get_vocab_size())]
+    assert [token for token, text in enumerate(texts) if not text or "\ufffd" in text] == silent.tolist()
 
 
 def test_its_tokenizer_fills_the_vocabulary_and_gives_back_any_text(model):
