@@ -139,7 +139,7 @@ def _first(entry: OptimizerConfigField) -> Value:
     """Return the value of the default configuration, None where it is left to the engine or to other fields."""
     if entry.is_constant:
         return entry.fixed
-    return None if entry.is_dependent else entry.value
+    return None if entry.targets else entry.value
 
 
 def _renamed(entry: OptimizerConfigField, own: Mapping[str, OptimizerConfigField]) -> OptimizerConfigField:

@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Send the load and print the figures."""
+    """Send the load and print the figures.
+
+    Raises `ConfigurationError` for what is no URL, and `LoadError` when no request succeeded.
+    """
+    if not args.url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {args.url!r}")
     workload = Workload(**{name: getattr(args, name) for name in Workload.model_fields if hasattr(args, name)})
     with tempfile.TemporaryDirectory(prefix="msprof-load-") as scratch:
         folder = args.output or Path(scratch)
@@ -63,8 +68,6 @@ def _target(args: argparse.Namespace, folder: Path) -> Target:
     from pytest_msprof.process import EngineProcess
     from pytest_msprof.registry import REGISTRY
 
-    if not args.url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {args.url!r}")
     if "external" not in REGISTRY.simulators:
         raise UnknownName("engine", "external", REGISTRY.simulators.names())
     simulator: SimulatorInterface = REGISTRY.simulators.get("external")()

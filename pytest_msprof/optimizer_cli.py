@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-b", "--benchmark_policy", "--benchmark", default="builtin", metavar=benchmarks, help="load generator")
     add("-e", "--engine", required=True, metavar=engines, help="engine to tune")
     add("-c", "--config", type=Path, metavar="FILE", help="settings file (default: ./config.toml, ~/config.toml)")
-    parser.epilog = "Every other option goes to pytest: --msprof-model PATH, -x, -v."
+    parser.epilog = " ".join(("Every other option goes to pytest: --msprof-model PATH, -x, -v.", *map(str, problems)))
     parser.set_defaults(plugin_problems=problems)
 
 
