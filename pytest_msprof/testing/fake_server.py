@@ -19,6 +19,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,10 @@ class Answer:
         """Find what is asked for, and send it."""
         path = path.partition("?")[0]
         if method == "POST" and path in ("/v1/completions", "/v1/chat/completions"):
-            await self.generate(json.loads(body), chat="chat" in path)
+            try:
+                await self.generate(json.loads(body), chat="chat" in path)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                self.whole(400, {"error": {"message": f"the request cannot be read: {error!r}"}})
         elif path == "/health":
             self.whole(
                 503 if self.options.unhealthy else 200, {"status": "unhealthy" if self.options.unhealthy else "ok"}
@@ -328,9 +332,10 @@ class Text:
 
 
 def prompt_tokens(body: dict[str, Any]) -> int:
-    """Count the words of a prompt or of all messages."""
-    texts = [body["prompt"]] if "prompt" in body else [message["content"] for message in body.get("messages", ())]
-    return sum(len(text.split()) for text in texts)
+    """Count the words of a prompt or of all messages, whose content may come in parts."""
+    texts = [body["prompt"]] if "prompt" in body else [message["content"] for message in body["messages"]]
+    parts = (part for text in texts for part in ([{"text": text}] if isinstance(text, str) else text))
+    return sum(len(part.get("text", "").split()) for part in parts)
 
 
 def wanted_tokens(body: dict[str, Any]) -> int:
@@ -342,7 +347,7 @@ def wanted_tokens(body: dict[str, Any]) -> int:
 
 def head(status: int, kind: str, length: str) -> bytes:
     """Make the header of an answer."""
-    return f"HTTP/1.1 {status} As Told\r\nContent-Type: {kind}\r\n{length}\r\n\r\n".encode()
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {kind}\r\n{length}\r\n\r\n".encode()
 
 
 async def until(moment: float) -> None:

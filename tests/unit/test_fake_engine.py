@@ -46,7 +46,7 @@ def test_a_stream_has_the_asked_for_tokens_a_finish_reason_usage_and_an_end():
 
 
 def test_a_chat_begins_with_its_role_alone():
-    messages = [{"role": "user", "content": "a b"}]
+    messages = [{"role": "user", "content": [{"type": "text", "text": "a b"}]}]
     with FakeEngine(ttft=0, itl=0) as engine:
         _, text = ask(engine.base_url, "/v1/chat/completions", messages=messages, max_tokens=2, stream=True)
     deltas = [event["choices"][0]["delta"] for event in events(text)]
@@ -92,11 +92,12 @@ def test_the_transformers_dialect_refuses_unknown_fields_and_ends_without_done()
         ({"api_key": "k"}, {}, 401),
         ({}, {"model": "other"}, 404),
         ({"max_model_len": 8}, {"max_tokens": 9}, 400),
+        ({}, {"prompt": 3}, 400),
     ],
 )
 def test_it_refuses_as_told(behaviour, body, status):
     with FakeEngine(**behaviour) as engine:
-        assert ask(engine.base_url, prompt="a", **body)[0] == status
+        assert ask(engine.base_url, **{"prompt": "a", **body})[0] == status
 
 
 def test_only_every_nth_request_fails():

@@ -62,6 +62,11 @@ class StreamingLoad(LoadGenerator):
             load.collector.finish()
         return load.measurement()
 
+    def warm_up(self, job: LoadJob) -> None:
+        """Send the warm-up requests of *job* only, for a program that then sends the rest."""
+        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            runner.run(_Load(job, self.patience).only_warm_up())
+
 
 class _Load:
     """One load: what is sent, what came back."""
@@ -88,6 +93,14 @@ class _Load:
         try:
             await self._warm_up(pool)
             await _beside(self._send(pool), self.collector.run(), self.probe.run())
+        finally:
+            pool.close()
+
+    async def only_warm_up(self) -> None:
+        """Warm up and leave."""
+        pool = ConnectionPool(self.origin, self.workload.timeout)
+        try:
+            await self._warm_up(pool)
         finally:
             pool.close()
 
