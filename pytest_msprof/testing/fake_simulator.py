@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pytest_msprof.fields import OptimizerConfigField
+from pytest_msprof.fields import OptimizerConfigField, choice, floats, integers
 from pytest_msprof.interfaces import SimulatorInterface
 from pytest_msprof.results import Value
 from pytest_msprof.testing.fake_engine import fake_command
@@ -26,14 +26,14 @@ class FakeSimulator(SimulatorInterface):
     """Options of the engine that no field changes."""
 
     FIELDS: ClassVar[tuple[OptimizerConfigField, ...]] = (
-        OptimizerConfigField(name="capacity", min=1, max=64, dtype="int", value=None),
-        OptimizerConfigField(name="ttft", min=0.0, max=1.0, dtype="float", value=None),
-        OptimizerConfigField(name="itl", min=0.0, max=1.0, dtype="float", value=None),
-        OptimizerConfigField(name="slowdown", min=0.0, max=1.0, dtype="float", value=None),
-        OptimizerConfigField(name="tokens_per_event", min=1, max=64, dtype="int", value=None),
-        OptimizerConfigField(name="fail_every", min=0, max=1000, dtype="int", value=None),
-        OptimizerConfigField(name="crash_after", min=0, max=1000, dtype="int", value=None),
-        OptimizerConfigField(name="crash", min=0, max=1, dtype="bool", value=None),
+        integers("capacity", 1, 64, log=True),
+        floats("ttft", 0.0, 1.0),
+        floats("itl", 0.0, 1.0),
+        floats("slowdown", 0.0, 1.0),
+        integers("tokens_per_event", 1, 64, log=True),
+        integers("fail_every", 0, 1000),
+        integers("crash_after", 0, 1000),
+        choice("crash", [False, True]),
     )
 
     def __init__(self, **options: Any) -> None:

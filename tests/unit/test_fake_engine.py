@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
 
 from pytest_msprof.errors import ServiceExited
-from pytest_msprof.testing import FakeEngine, timed_server
+from pytest_msprof.interfaces import LaunchContext
+from pytest_msprof.process import EngineProcess
+from pytest_msprof.testing import FakeEngine, FakeSimulator, fake_command, timed_server
 
 
 def ask(url, path="/v1/completions", *, key="", **body):
@@ -128,8 +132,6 @@ def test_a_crash_under_load_ends_the_process():
 
 
 def test_a_stubborn_engine_survives_sigterm_and_not_the_end_of_its_block():
-    import os
-
     with FakeEngine(stubborn=True) as engine:
         os.kill(engine.process.pid, signal.SIGTERM)
         assert ask(engine.base_url, prompt="a")[0] == 200
@@ -148,6 +150,26 @@ def test_a_script_is_sent_byte_for_byte():
 
 
 def test_the_server_imports_nothing_but_the_standard_library():
-    from pytest_msprof.testing.fake_engine import fake_command
-
     assert fake_command(0)[:3] == [sys.executable, "-I", "-S"]
+
+
+def test_the_simulator_passes_on_the_fields_that_have_a_value(tmp_path):
+    simulator = FakeSimulator()
+    simulator.configure(LaunchContext(EngineProcess.start, tmp_path, port=4321))
+    given = {"capacity": 4, "itl": 0.5, "crash": True}
+    simulator.data_field = tuple(
+        entry.model_copy(update={"value": given.get(entry.name)}) for entry in simulator.data_field
+    )
+    simulator.update_command()
+    assert simulator.command == fake_command(4321, capacity=4, itl=0.5, exit_at_start=1)
+    assert simulator.base_url == "http://127.0.0.1:4321/health"
+
+
+def test_a_simulator_with_other_faults_is_a_subclass(tmp_path):
+    class Stubborn(FakeSimulator):
+        behaviour: ClassVar = {"stubborn": True, "itl": 0.1}
+
+    simulator = Stubborn()
+    simulator.configure(LaunchContext(EngineProcess.start, tmp_path, port=1))
+    simulator.update_command()
+    assert simulator.command == fake_command(1, stubborn=True, itl=0.1)
