@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -81,7 +80,9 @@ class _AliasModule(ModuleType):
         return sorted({*super().__dir__(), *ALIASES[self.__name__]})
 
 
-class _AliasLoader(Loader):
+class _AliasLoader:
+    # Deriving from importlib.abc.Loader would cost every pytest run its import.
+
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _AliasModule(spec.name, "Names of pytest-msprof under the original tool's import path.")
 
@@ -90,7 +91,7 @@ class _AliasLoader(Loader):
             module.__dict__["__all__"] = sorted(names)
 
 
-class _AliasFinder(MetaPathFinder):
+class _AliasFinder:
     """Answers for the original's names, but never inside of a real installation."""
 
     def find_spec(
@@ -105,7 +106,8 @@ class _AliasFinder(MetaPathFinder):
             mine = not self._is_installed(fullname, path, target)
         if not mine:
             return None
-        return ModuleSpec(fullname, _AliasLoader(), origin="pytest_msprof.aliases", is_package=not ALIASES[fullname])
+        loader: Any = _AliasLoader()
+        return ModuleSpec(fullname, loader, origin="pytest_msprof.aliases", is_package=not ALIASES[fullname])
 
     def _is_installed(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> bool:
         """Ask the other finders; a bare folder of that name (a clone's) is no installation."""

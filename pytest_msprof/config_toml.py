@@ -144,7 +144,7 @@ def _first(entry: OptimizerConfigField) -> Value:
 
 def _renamed(entry: OptimizerConfigField, own: Mapping[str, OptimizerConfigField]) -> OptimizerConfigField:
     name = entry.name.lower()
-    if entry.name in own or name not in own or entry.config_position != "env":
+    if name == entry.name or name not in own or entry.config_position != "env":
         return entry
     return entry.model_copy(update={"name": name, "config_position": own[name].config_position})
 

@@ -18,6 +18,7 @@ from pytest_msprof.fields import OptimizerConfigField
 
 __all__ = [
     "DataStorageConfig",
+    "EngineConfig",
     "MetricAlgorithm",
     "PerformanceConfig",
     "PsoOptions",
@@ -75,6 +76,12 @@ def _vllm_fields() -> list[OptimizerConfigField]:
         env(name="MAX_NUM_SEQS", min=32, max=512, value=64),
         env(name="CONCURRENCY", min=1, max=1000, value=100),
     ]
+
+
+class EngineConfig(_Table):
+    """The table of an engine that needs no command here: its fields."""
+
+    target_field: list[OptimizerConfigField] = Field(default_factory=list)
 
 
 class VllmConfig(_Table):
@@ -142,6 +149,8 @@ class Settings(BaseSettings):
     step_size: float = 0.6
     workload: dict[str, Any] = Field(default_factory=dict)
     """Fields of the `Workload` that the optimizer sends, such as `input_tokens`; not in the original."""
+    transformers: EngineConfig = Field(default_factory=EngineConfig)
+    """Fields of the engine `transformers`; not in the original."""
     vllm: VllmConfig = Field(default_factory=VllmConfig)
     vllm_benchmark: VllmBenchmarkConfig = Field(default_factory=VllmBenchmarkConfig)
 

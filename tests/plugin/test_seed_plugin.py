@@ -231,6 +231,16 @@ def test_resuming_a_finished_study_starts_no_service(
     assert len(table(project)) == 3
 
 
+def test_resuming_an_aborted_study_measures_only_what_is_missing(installation: Installation, project: Path) -> None:
+    write_config(project, trials=4)
+    first = installation.optimize(project, "-k", "trial-0 or trial-1")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert len(table(project)) == 2
+    second = installation.optimize(project, "-lb", "-k", "trial")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert len(starts(project)) == len(set(starts(project))) == 4
+
+
 def test_a_load_side_field_alone_restarts_no_service(installation: Installation, project: Path) -> None:
     write_config(project, trials=4, seqs=(2, 2), concurrency=(1, 8))
     done = installation.optimize(project, "-k", "trial")
