@@ -16,6 +16,7 @@ from pytest_msprof.samples import Sample
 __all__ = ["Answer", "read_answer", "sample_of"]
 
 DONE = b"[DONE]"
+DECODER = json.JSONDecoder()
 QUOTED = 300
 """Characters of an error answer that are quoted."""
 
@@ -57,7 +58,7 @@ def read_answer(exchange: Exchange, dialect: Dialect) -> Answer:
 def _piece(data: bytes, dialect: Dialect) -> Piece | None:
     """Read one event; None where it is no JSON, or of a shape that the endpoint does not have."""
     try:
-        return dialect.read(json.loads(data))
+        return dialect.read(DECODER.decode(data.decode()))
     except (ValueError, TypeError, AttributeError, LookupError):
         return None
 

@@ -11,8 +11,9 @@ from pytest_msprof.samples import Sample, Samples
 
 __all__ = ["Collector", "Reading"]
 
-PAUSE = 0.5
-"""Seconds between two blocks of samples."""
+PAUSE = 0.1
+"""Seconds between two looks at what ended."""
+LOOKS_A_BLOCK = 5
 
 
 class Reading(NamedTuple):
@@ -45,9 +46,10 @@ class Collector:
     async def run(self) -> None:
         """Read and hand on until cancelled."""
         while True:
-            await asyncio.sleep(PAUSE)
-            for _ in self._read_waiting():
-                await asyncio.sleep(0)
+            for _look in range(LOOKS_A_BLOCK):
+                await asyncio.sleep(PAUSE)
+                for _ in self._read_waiting():
+                    await asyncio.sleep(0)
             self._hand_on()
 
     def finish(self) -> None:

@@ -79,6 +79,8 @@ class Chat(_OpenAI):
     def content(self, choice: Mapping[str, Any]) -> str:
         """Return text, reasoning and the names and arguments of tool calls."""
         delta = choice.get("delta") or {}
+        if len(delta) == 1 and "content" in delta:
+            return delta["content"] or ""
         calls = [call.get("function") or {} for call in delta.get("tool_calls") or ()]
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         texts = (reasoning, delta.get("content"), *(call.get(key) for call in calls for key in ("name", "arguments")))

@@ -21,15 +21,27 @@ def events(times: Sequence[float], parts: Sequence[bytes]) -> Iterator[tuple[flo
     """
     body, ends = b"".join(parts), list(accumulate(map(len, parts)))
     begin, part = 0, 0
-    for found in EVENT_END.finditer(body):
-        end = found.end()
+    for stop, end in _ends_plain(body) if b"\r" not in body else _ends_mixed(body):
         while ends[part] < end:
             part += 1
-        if data := _data(body[begin : found.start()]):
+        if data := _data(body[begin:stop]):
             yield times[part], data
         begin = end
     if begin < len(body) and (data := _data(body[begin:])):
         yield times[-1], data
+
+
+def _ends_plain(body: bytes) -> Iterator[tuple[int, int]]:
+    """Give where events stop and their blank lines end, in a body that ends lines by LF alone."""
+    stop = body.find(b"\n\n")
+    while stop >= 0:
+        yield stop, stop + 2
+        stop = body.find(b"\n\n", stop + 2)
+
+
+def _ends_mixed(body: bytes) -> Iterator[tuple[int, int]]:
+    """Give the same for a body with any spelling."""
+    return (found.span() for found in EVENT_END.finditer(body))
 
 
 def _data(block: bytes) -> bytes:
