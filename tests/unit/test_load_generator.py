@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
-from functools import partial
 
 import numpy as np
 import pytest
@@ -280,13 +278,16 @@ def test_a_sink_that_fails_ends_the_load(run):
 
 def test_an_interrupt_hands_on_what_was_measured(run):
     blocks: list[Samples] = []
-    interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
+
+    def sink(block: Samples) -> None:
+        blocks.append(block)
+        if sum(map(len, blocks)) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
     with FakeEngine(ttft=0.02, itl=0, fail="silent", fail_every=1, fail_after=5) as engine:
-        timer = threading.Timer(0.5, interrupt)
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
-            run(engine, num_requests=100, sink=blocks.append, timeout=60.0)
-        timer.join()
+            run(engine, num_requests=100, sink=sink, timeout=60.0)
+        assert engine.stats()["requests"] == 6
     assert Samples.concatenate(blocks).ok.sum() == 5
 
 
