@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "case_of",
+    "engine_of",
     "meant_for",
     "parametrize_engine",
     "parametrize_rounds",
@@ -101,6 +102,11 @@ def slot_of(item: pytest.Item) -> Slot | None:
     """Return the slot of a study that *item* is, None for other tests."""
     slot: Slot | None = _parameters(item).get("trial") if item.get_closest_marker("tune") else None
     return slot
+
+
+def engine_of(item: pytest.Item) -> str | None:
+    """Return the engine that *item* was parametrized with, None where none was chosen."""
+    return _parameters(item).get("engine_name")
 
 
 def repeat_of(item: pytest.Item) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.errors import ConfigurationError, InvalidSettings
+from pytest_msprof.redaction import redact
+from pytest_msprof.slots import parse_devices
 
 __all__ = ["Options", "add_options", "as_usage_error"]
 
@@ -71,7 +74,8 @@ class Options:
     base_url: str | None
     load: str
     concurrency: tuple[int, ...]
-    devices: str | None
+    devices: tuple[tuple[str, ...], ...]
+    """One group of devices a slot."""
     repeat: int
     golden: Path
     update_golden: bool
@@ -93,8 +97,9 @@ class Options:
             return config.getini(f"msprof_{name}") or None if value is None else value
 
         folder = config.rootpath / ".msprof"
-        base_url = read("base_url")
-        engines = tuple(read("engine") or (("external",) if base_url else ()))
+        base_url = _url(read("base_url"))
+        elsewhere = ("external",) if base_url else None
+        engines = tuple(config.getoption("msprof_engine", None) or elsewhere or read("engine") or ())
         reports = tuple(read("report") or ())
         return cls(
             engine=tuple(dict.fromkeys(engines)),
@@ -102,8 +107,8 @@ class Options:
             base_url=base_url,
             load=read("load") or "builtin",
             concurrency=_concurrencies(read("concurrency") or "1"),
-            devices=read("devices"),
-            repeat=_at_least_one("--msprof-repeat", read("repeat") or 1),
+            devices=parse_devices(read("devices") or ""),
+            repeat=_at_least_one("--msprof-repeat", 1 if (repeat := read("repeat")) is None else repeat),
             golden=Path(config.rootpath / golden) if (golden := read("golden")) else folder / "golden",
             update_golden=bool(read("update_golden")),
             report=reports or None,
@@ -111,7 +116,7 @@ class Options:
             fresh=bool(read("fresh")),
             strict=bool(read("strict")),
             keep=None if (keep := read("keep")) is None else _at_least_one("--msprof-keep", keep),
-            config=Path(path) if (path := read("config")) else None,
+            config=_settings_file(config, read("config")),
             folder=folder,
         )
 
@@ -124,6 +129,22 @@ def _found(config: pytest.Config, model: str | None) -> str | None:
         if (start / model).is_dir():
             return str((start / model).resolve())
     return model
+
+
+def _settings_file(config: pytest.Config, name: str | None) -> Path | None:
+    if not name:
+        return None
+    for start in (config.invocation_params.dir, config.rootpath):
+        if (start / name).is_file():
+            return start / name
+    raise InvalidSettings(f"--msprof-config needs a file, but there is no {name!r}")
+
+
+def _url(text: str | None) -> str | None:
+    """Return a URL that requests can go to; None for none."""
+    if text and not (text.startswith(("http://", "https://")) and urlsplit(text).hostname):
+        raise ConfigurationError(f"--msprof-base-url needs an http:// or https:// URL, but got {redact(text)!r}")
+    return text or None
 
 
 def _concurrencies(text: str) -> tuple[int, ...]:

@@ -61,23 +61,22 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
     """Parametrize engines before, and repeats and trials after the marks of the test."""
-    from pytest_msprof.sessions import is_ours, options_of, refuse
+    from pytest_msprof.sessions import is_ours, options_of, refusing
 
     if not is_ours(metafunc.fixturenames, metafunc.definition):
         return (yield)
     from pytest_msprof.collection import parametrize_engine, parametrize_rounds
-    from pytest_msprof.errors import ConfigurationError
 
-    try:
+    with refusing(metafunc.config):
         parametrize_engine(metafunc, options_of(metafunc.config))
-        yield
+    yield
+    with refusing(metafunc.config):
         parametrize_rounds(metafunc, options_of(metafunc.config))
-    except ConfigurationError as error:
-        refuse(metafunc.config, str(error))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if "record" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.has_plugin("benchmark"):
+    wanted = {"record", "load_generator"}
+    if wanted.issubset(getattr(item, "fixturenames", ())) and item.config.pluginmanager.has_plugin("benchmark"):
         from pytest_msprof.recording import install_clock
 
         install_clock(item)
@@ -86,17 +85,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the items, and refuse what could only fail later: exit code 4 before anything starts."""
-    from pytest_msprof.sessions import PROBLEMS, check_collected
+    from pytest_msprof.sessions import PROBLEMS, check_collected, session_of
 
     ours = [item for item in items if _is_ours(item)]
     if not ours and PROBLEMS not in config.stash:
         return
-    from pytest_msprof.collection import put_in_order
+    from pytest_msprof.collection import put_in_order, slot_of
     from pytest_msprof.errors import ConfigurationError
     from pytest_msprof.options import as_usage_error
 
     try:
         check_collected(config, ours)
+        if any(slot_of(item) for item in ours):
+            from pytest_msprof.studies import check_studies
+
+            check_studies(session_of(config), ours)
     except ConfigurationError as error:
         if (output := getattr(config, "workeroutput", None)) is None:
             raise as_usage_error(error) from None

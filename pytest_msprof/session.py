@@ -20,10 +20,11 @@ from pytest_msprof.ids import directory_digest, new_id
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
 from pytest_msprof.pool import LeaseKey, ServicePool
 from pytest_msprof.process import EngineProcess
+from pytest_msprof.redaction import redact
 from pytest_msprof.registry import REGISTRY, Registry
 from pytest_msprof.results import Run, Value
 from pytest_msprof.service import Service, launch
-from pytest_msprof.slots import Slot, free_port, parse_devices
+from pytest_msprof.slots import Slot, free_port
 from pytest_msprof.store import PartialRun, RunStore
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_msprof.options import Options
     from pytest_msprof.space import SearchSpace
+    from pytest_msprof.tuning.storage import Shelf
     from pytest_msprof.tuning.study import TuneStudy
     from pytest_msprof.tuning.trial import Trial
 
@@ -59,6 +61,8 @@ class MsprofSession:
         """Open studies, by case."""
         self.trials: dict[str, Trial] = {}
         """What each item of a study measures, by node id: a rerun measures the same."""
+        self.awaited: set[tuple[str, str]] = set()
+        """Studies, and the kind of item that waited for other workers there."""
         self._recorded: dict[tuple[str, str], list[Run]] = defaultdict(list)
         """Runs recorded in this process, by case and workload."""
 
@@ -73,23 +77,30 @@ class MsprofSession:
         return GoldenStore(self.options.golden)
 
     @cached_property
+    def shelf(self) -> Shelf:
+        """Where studies are kept: the database of `--msprof-study URL`, or journals."""
+        from pytest_msprof.tuning.storage import Database, Journals
+
+        study = self.options.study
+        return Database(study) if study and "://" in study else Journals(self.options.folder / "studies")
+
+    @cached_property
     def pool(self) -> ServicePool:
         """The engines of this process; stopped by `close`."""
-        groups = parse_devices(self.options.devices) if self.options.devices else ((),)
-        return ServicePool([Slot(devices) for devices in groups])
+        return ServicePool([Slot(devices) for devices in self.options.devices])
 
     @cached_property
     def model_digest(self) -> str:
         """Digest of the model's folder; a name that an engine resolves stands for itself."""
         model = self.options.model
         if not model:
-            return self.options.base_url or ""
+            return redact(self.options.base_url or "")
         return directory_digest(Path(model)) if Path(model).is_dir() else model
 
     def check_model(self) -> None:
         """Raise `ModelNotFound` when the model looks like a path and nothing lies there."""
         model = self.options.model
-        if not model or Path(model).is_dir():
+        if not model or self.options.base_url or Path(model).is_dir():
             return
         if model.startswith((".", "/", "~")) or model.count("/") != 1:
             raise ModelNotFound(

@@ -27,13 +27,16 @@ __all__ = [
     "is_ours",
     "listening",
     "options_of",
-    "refuse",
+    "refusing",
     "session_id_of",
     "session_of",
 ]
 
-FIXTURES = frozenset({"engine_name", "record", "load_generator", "trial", "golden"})
-"""A test that asks for one of these is ours, and so is one with a tune mark."""
+FIXTURES = frozenset({"engine_name", "load_generator"})
+"""A test that asks for one of these is ours, and so is one with a tune mark.
+
+All that measure do, by way of `record`, `service` or `trial`; a stranger's fixture of such a name does not.
+"""
 
 SESSION = pytest.StashKey["MsprofSession"]()
 SESSION_ID = pytest.StashKey[str]()
@@ -74,9 +77,15 @@ def session_of(config: pytest.Config) -> MsprofSession:
     return config.stash[SESSION]
 
 
-def refuse(config: pytest.Config, problem: str) -> None:
+@contextmanager
+def refusing(config: pytest.Config) -> Iterator[None]:
     """Remember why a test cannot be collected as it is; the collection ends with a usage error."""
-    config.stash.setdefault(PROBLEMS, []).append(problem)
+    from pytest_msprof.errors import ConfigurationError
+
+    try:
+        yield
+    except ConfigurationError as error:
+        config.stash.setdefault(PROBLEMS, []).append(str(error))
 
 
 def check_collected(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
@@ -84,7 +93,7 @@ def check_collected(config: pytest.Config, items: Sequence[pytest.Item]) -> None
     from pytest_msprof.errors import ConfigurationError
 
     if problems := config.stash.get(PROBLEMS, []):
-        raise ConfigurationError("; ".join(problems))
+        raise ConfigurationError("; ".join(dict.fromkeys(problems)))
     session = session_of(config)
     errors = load_plugins(config)
     try:
@@ -180,6 +189,9 @@ def decorate_report(item: pytest.Item, call: pytest.CallInfo[None], report: pyte
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, ServiceError) and error.log_tail:
         report.sections.append(("engine log", error.log_tail))
+    if report.skipped and isinstance(report.longrepr, tuple):
+        path, line, _ = item.reportinfo()
+        report.longrepr = (str(path), (line or 0) + 1, report.longrepr[2])
     facts = item.stash.get(FACTS, None)
     if facts is None or call.when == "setup":
         return
@@ -187,3 +199,5 @@ def decorate_report(item: pytest.Item, call: pytest.CallInfo[None], report: pyte
         report.sections.append(("engine log", tail))
     if call.when == "call":
         report.msprof = facts  # type: ignore[attr-defined]
+    else:
+        del item.stash[FACTS]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_msprof.collection import FACTS, case_of, is_worker, plan_of, slot_of
+from pytest_msprof.collection import FACTS, case_of, engine_of, plan_of, slot_of
 from pytest_msprof.errors import ConfigurationError, LoadError, ServiceError
-from pytest_msprof.hardware import device_kind
+from pytest_msprof.service import bind
 from pytest_msprof.sessions import session_of
-from pytest_msprof.tuning.opening import Identity, open_study
+from pytest_msprof.tuning.opening import Identity, find_study, open_study
 from pytest_msprof.tuning.outcome import Outcome, conclude
+from pytest_msprof.tuning.samplers import BUILT_IN, Offer, make_sampler
 from pytest_msprof.tuning.study import Exhausted, TuneStudy
 from pytest_msprof.tuning.trial import Trial
+from pytest_msprof.workers import wait_for_others
 
 if TYPE_CHECKING:
     from pytest_msprof.interfaces import SimulatorInterface
@@ -25,10 +27,7 @@ if TYPE_CHECKING:
     from pytest_msprof.summary import StudySummary
     from pytest_msprof.tuning.plan import Slot
 
-__all__ = ["conclude_item", "next_trial", "reopened", "settle"]
-
-PATIENCE = 0.2
-"""Seconds between two looks at the trials of other workers."""
+__all__ = ["check_studies", "conclude_item", "next_trial", "reopened", "settle"]
 
 
 def next_trial(
@@ -38,10 +37,12 @@ def next_trial(
     study = _study(session, item, engine, simulator)
     if slot.kind == "result":
         return Trial(fields={}, number=-1, study=study.name, slot=slot, _study=study, _session=session.id, told=True)
-    if (again := session.trials.get(item.nodeid)) is not None:
+    again = session.trials.get(item.nodeid)
+    if again is not None and not again.released:
         return again
     made = _proposed(session, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
     session.trials[item.nodeid] = made
+    made.begin()
     return made
 
 
@@ -68,35 +69,14 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
 
 
 def _confirming(session: MsprofSession, item: pytest.Item, study: TuneStudy, slot: Slot) -> Trial:
-    _wait_for_others(session, item, study)
-    ranking = study.ranking()
-    if slot.role != "default" and ranking.get(slot.role) == ranking.get("default"):
-        pytest.skip(f"the {slot.role} is the default")
-    number = ranking.get(slot.role)
+    wait_for_others(session, item, slot, study)
+    number = study.ranking().get(slot.role)
     if number is None:
-        pytest.skip(
-            f"there is no {slot.role}: nothing met the constraints" if slot.role == "winner" else f"no {slot.role}"
-        )
+        pytest.skip(f"there is no {slot.role}{': nothing met the constraints' if slot.role == 'winner' else ''}")
+    if slot.role not in study.to_confirm():
+        pytest.skip(f"the {slot.role} is the default")
     fields = next(record.fields for record in study.records() if record.number == number)
     return Trial(fields=fields, number=number, study=study.name, slot=slot, _study=study, _session=session.id)
-
-
-def _wait_for_others(session: MsprofSession, item: pytest.Item, study: TuneStudy) -> None:
-    """Let the trials of other workers end before anything is confirmed; the slot is theirs meanwhile."""
-    if not is_worker(item.config):
-        return
-    planned = _planned_trials(item)
-    deadline = time.monotonic() + PATIENCE * 50
-    while study.is_busy() or (len(study.records()) < planned and time.monotonic() < deadline):
-        session.pool.close()
-        if study.is_busy():
-            deadline = time.monotonic() + PATIENCE * 50
-        time.sleep(PATIENCE)
-
-
-def _planned_trials(item: pytest.Item) -> int:
-    slots = [slot_of(other) for other in item.session.items if case_of(other) == case_of(item)]
-    return sum(1 for slot in slots if slot is not None and slot.kind == "trial")
 
 
 def _study(
@@ -105,23 +85,16 @@ def _study(
     case = case_of(item)
     if case not in session.studies:
         plan = plan_of(item)
-        _check_fields(session, plan.space)
-        identity = Identity(
-            case=case,
-            engine=engine,
-            version=session.operator(simulator).engine_version(),
-            model=session.model_digest,
-            hardware="elsewhere" if session.options.base_url else device_kind(),
-        )
         worker = getattr(item.config, "workerinput", {}).get("workerid", "gw0")
         session.studies[case], note = open_study(
-            session.options.folder / "studies",
-            identity,
+            session.shelf,
+            _identity(session, case, engine, simulator),
             plan,
             session_id=session.id,
             explicit=session.options.study,
             fresh=session.options.fresh,
             worker=int(worker.removeprefix("gw") or 0),
+            offer=_plugins(item),
         )
         if note:
             item.stash.setdefault(FACTS, {})["note"] = note
@@ -130,11 +103,50 @@ def _study(
     return session.studies[case]
 
 
-def _check_fields(session: MsprofSession, space: SearchSpace) -> None:
+def _identity(session: MsprofSession, case: str, engine: str, simulator: type[SimulatorInterface]) -> Identity:
+    return Identity(
+        case=case,
+        engine=engine,
+        version=session.operator(simulator).engine_version(),
+        model=session.model_digest,
+        hardware=session.device,
+    )
+
+
+def check_studies(session: MsprofSession, items: Sequence[pytest.Item]) -> None:
+    """Raise `ConfigurationError` for a study that could not be made or resumed.
+
+    That is one with a search that nobody knows, with fields that its engine does not have, or one
+    that was named and answers another question.
+    """
+    found = {
+        case_of(item): (item, engine) for item in items if slot_of(item) is not None and (engine := engine_of(item))
+    }
+    for item, engine in found.values():
+        plan = plan_of(item)
+        if plan.search not in BUILT_IN:
+            make_sampler(plan.search, seed=plan.seed, plan=plan, offer=_plugins(item))
+        simulator = session.registry.simulators.get(engine)
+        _check_fields(session, plan.space, engine, simulator)
+        if session.options.study and not item.config.option.collectonly:
+            identity = _identity(session, case_of(item), engine, simulator)
+            find_study(session.shelf, identity, plan, explicit=session.options.study, fresh=session.options.fresh)
+
+
+def _plugins(item: pytest.Item) -> Offer:
+    """Return how to ask the plugins above *item* for a sampler."""
+
+    def offer(name: str, seed: int, constraints: tuple[str, ...]) -> Any:
+        return item.ihook.pytest_msprof_sampler(name=name, seed=seed, constraints=constraints)
+
+    return offer
+
+
+def _check_fields(session: MsprofSession, space: SearchSpace, engine: str, simulator: type[SimulatorInterface]) -> None:
+    server_side = {entry.name: entry for entry in space if not session.is_load_side(entry.name)}
     if not session.options.base_url:
-        return
-    server_side = [entry.name for entry in space if not session.is_load_side(entry.name)]
-    if server_side:
+        bind(dict.fromkeys(server_side), session.operator(simulator), server_side, engine)
+    elif server_side:
         raise ConfigurationError(
             f"a running service (--msprof-base-url) cannot be tuned in {', '.join(server_side)}: "
             "only load-side fields, CONCURRENCY and REQUESTRATE, can change"
@@ -158,7 +170,11 @@ def settle(item: pytest.Function) -> Iterator[None]:
         facts["log_tail"] = getattr(error, "log_tail", "")
         _tell_hooks(item, trial)
         pytest.skip(f"{getattr(error, 'failure', 'client errors')}: {error}")
+    except BaseException:
+        trial.release()
+        raise
     if not trial.told:
+        trial.release()
         pytest.fail(f"the body of {item.name} never called trial.tell(run)", pytrace=False)
     if trial.slot.kind == "result":
         return
@@ -180,7 +196,8 @@ def conclude_item(item: pytest.Function) -> None:
     """Run the `[result]` item: fail when there is no winner, or it is worse than the default."""
     session = session_of(item.config)
     study = session.studies[case_of(item)]
-    _wait_for_others(session, item, study)
+    if slot := slot_of(item):
+        wait_for_others(session, item, slot, study)
     outcome = _outcome(session, study)
     item.user_properties.append(("msprof.verdict", outcome.summary.verdict))
     facts = item.stash.setdefault(FACTS, {})

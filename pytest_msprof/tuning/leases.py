@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["is_alive", "my_lease"]
+__all__ = ["is_alive", "is_another", "my_lease"]
 
 SAME_START = 1.0
 """Seconds within which two start times are one: the kernel counts in ticks."""
@@ -17,6 +17,11 @@ SAME_START = 1.0
 def my_lease() -> dict[str, Any]:
     """Return who this process is: host, process and its start time, since numbers are reused."""
     return {"host": platform.node(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def is_another(lease: dict[str, Any] | None) -> bool:
+    """Say whether *lease* belongs to a process that runs and is not this one."""
+    return is_alive(lease) and lease != my_lease()
 
 
 def is_alive(lease: dict[str, Any] | None) -> bool:

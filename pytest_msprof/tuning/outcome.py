@@ -92,7 +92,7 @@ def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapp
     ]
     if not held:
         return None
-    candidates = [entry for entry in held if entry.role != "default"] or held
+    candidates = [entry for entry in held if entry.role != "default" or ranking.get("winner") == 0] or held
     sign = 1 if plan.maximize else -1
     return max(candidates, key=lambda entry: sign * _mean(entry, plan.objective)).number
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.fields import OptimizerConfigField
+from pytest_msprof.ids import digest
 from pytest_msprof.results import Value
 from pytest_msprof.space import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["random_parameters", "suggest", "to_parameter"]
+__all__ = ["parameters", "suggest", "to_parameter", "unseen"]
+
+DRAWS = 1000
+"""Points of an endless space that are looked at before it counts as exhausted."""
 
 
 def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = None) -> dict[str, Value]:
@@ -30,13 +34,26 @@ def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = 
     return space.resolve(values)
 
 
-def random_parameters(space: SearchSpace, generator: random.Random) -> dict[str, Any]:
-    """Return a uniformly drawn point as Optuna stores it, for a sampler that repeats itself."""
+def unseen(space: SearchSpace, known: Container[str], generator: random.Random) -> dict[str, Any] | None:
+    """Draw a configuration that is not *known* by its digest, as Optuna stores it; None where none was found."""
+    size = space.size()
+    drawn = (_drawn(space, generator) for _ in range(DRAWS)) if size is None else iter(space.configurations())
+    fresh = (found for found in drawn if digest(found) not in known and not space.violations(found))
+    chosen = next(fresh, None) if size is None else generator.choice(list(fresh) or [None])
+    return None if chosen is None else parameters(space, chosen)
+
+
+def parameters(space: SearchSpace, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Return the configuration *values* as Optuna stores it."""
+    return {name: to_parameter(space[name], value) for name, value in space.parameters(values).items()}
+
+
+def _drawn(space: SearchSpace, generator: random.Random) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for entry in space.searched:
         if space.is_active(entry.name, values):
             values[entry.name] = entry.from_unit(generator.random())
-    return {name: to_parameter(space[name], value) for name, value in values.items()}
+    return space.resolve(values)
 
 
 def _chosen(trial: Trial, entry: OptimizerConfigField) -> Value:

@@ -1,7 +1,8 @@
-"""The samplers behind `search=`: by name, or any sampler of Optuna's as an instance."""
+"""The samplers behind `search=`: by name, from a plugin, or any sampler of Optuna's as an instance."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.errors import UnknownName
@@ -11,24 +12,30 @@ if TYPE_CHECKING:
 
     from pytest_msprof.tuning.plan import TunePlan
 
-__all__ = ["NAMES", "make_sampler"]
+__all__ = ["BUILT_IN", "Offer", "make_sampler"]
 
-NAMES = ("auto", "optuna", "random")
 STARTUP = 6
+BUILT_IN = {"auto": "TPESampler", "optuna": "TPESampler", "random": "RandomSampler"}
+"""Names of ours, and the class of Optuna's that is meant; that name will do as well."""
+
+Offer = Callable[[str, int, tuple[str, ...]], Any]
+"""Asks plugins for the sampler of a name, a seed and the constrained metrics; None where they have none."""
 
 
-def make_sampler(search: Any, *, seed: int, plan: TunePlan) -> BaseSampler:
-    """Return the sampler that *search* means: a name of ours, a class of Optuna's, or an instance.
+def make_sampler(search: Any, *, seed: int, plan: TunePlan, offer: Offer = lambda *_: None) -> BaseSampler:
+    """Return the sampler that *search* means: a plugin's, one of ours, or itself where it is one.
 
     Raises `UnknownName` for anything else.
     """
     import optuna
 
-    if isinstance(search, optuna.samplers.BaseSampler):
-        return search
-    if search in ("auto", "optuna", "TPESampler"):
+    found = offer(search, seed, tuple(plan.subject_to)) if isinstance(search, str) else search
+    if isinstance(found, optuna.samplers.BaseSampler):
+        return found
+    meant = BUILT_IN.get(str(search), search)
+    if meant == "TPESampler":
         startup = min(STARTUP, max(2, plan.n_trials // 2))
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
-    if search in ("random", "RandomSampler"):
+    if meant == "RandomSampler":
         return optuna.samplers.RandomSampler(seed=seed)
-    raise UnknownName("search", str(search), NAMES)
+    raise UnknownName("search", str(search), BUILT_IN)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from pytest_msprof.results import Value
+from pytest_msprof.store import check_schema, read_json, write_json
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-__all__ = ["open_journal", "open_url"]
+__all__ = ["SCHEMA_VERSION", "Database", "Journals", "Shelf", "open_journal", "turn"]
+
+SCHEMA_VERSION = 1
+"""Version of a study's identity file. 1: first release."""
 
 
 class _FileLock:
@@ -42,19 +51,105 @@ def open_journal(path: Path) -> BaseStorage:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock: Any = _FileLock(path.with_suffix(".lock"))
-    lock.acquire()
-    try:
+    with turn(path.with_suffix(".lock")):
         _truncate_torn_line(path)
-    finally:
-        lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
-def open_url(url: str) -> BaseStorage:
-    """Open the Optuna storage at *url*, such as `postgresql://host/studies`."""
-    from optuna.storages import RDBStorage
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Hold the lock at *path*: one process at a time chooses what to measure next."""
+    lock = _FileLock(path)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
-    return RDBStorage(url)
+
+class Shelf(Protocol):
+    """Where studies lie, by name, each with the facts that make its identity."""
+
+    def names(self) -> list[str]:
+        """Return the names of all studies, sorted."""
+
+    def facts(self, name: str) -> dict[str, Value]:
+        """Return what the study's key depends on."""
+
+    def add(self, name: str, identity: Mapping[str, Value]) -> None:
+        """Make room for a study."""
+
+    def storage(self, name: str) -> BaseStorage:
+        """Open the study."""
+
+    def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:
+        """Return how to exclude other processes while one chooses what to measure next."""
+
+
+class Journals:
+    """Studies in one folder: a journal each, and its identity beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of all studies, sorted."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
+
+    def facts(self, name: str) -> dict[str, Value]:
+        """Return what the study's key depends on.
+
+        Raises `StoreError` for a damaged file, and `SchemaTooNew` for one of a newer version.
+        """
+        path = self._path(name, ".json")
+        stored = read_json(path)
+        check_schema(path, stored, SCHEMA_VERSION)
+        return dict(stored.get("facts", {}))
+
+    def add(self, name: str, identity: Mapping[str, Value]) -> None:
+        """Write down a study's identity."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self._path(name, ".json"), dict(identity))
+
+    def storage(self, name: str) -> BaseStorage:
+        """Open the study's journal."""
+        return open_journal(self._path(name, ".journal"))
+
+    def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:
+        """Return a lock on a file that all processes share."""
+        return partial(turn, self._path(name, ".turn"))
+
+    def _path(self, name: str, suffix: str) -> Path:
+        return self.folder / f"{name}{suffix}"
+
+
+class Database:
+    """Studies in an Optuna storage by URL, such as `postgresql://host/studies`."""
+
+    def __init__(self, url: str) -> None:
+        from optuna.storages import RDBStorage
+
+        self._storage = RDBStorage(url)
+
+    def names(self) -> list[str]:
+        """Return the names of all studies, sorted."""
+        return sorted(study.study_name for study in self._storage.get_all_studies())
+
+    def facts(self, name: str) -> dict[str, Value]:
+        """Return what the study's key depends on."""
+        found = self._storage.get_study_user_attrs(self._storage.get_study_id_from_name(name))
+        return dict(found.get("facts", {}))
+
+    def add(self, name: str, identity: Mapping[str, Value]) -> None:
+        """Leave it to the study, whose attributes hold its facts."""
+
+    def storage(self, name: str) -> BaseStorage:  # noqa: ARG002 - the signature of a shelf
+        """Return the storage of them all."""
+        return self._storage
+
+    def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:  # noqa: ARG002 - the signature of a shelf
+        """Exclude nobody: a file lock does not reach other machines."""
+        return nullcontext
 
 
 def _truncate_torn_line(path: Path) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import TrialRecord
-from pytest_msprof.tuning.leases import is_alive, my_lease
+from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
-from pytest_msprof.tuning.proposals import random_parameters, suggest, to_parameter
-from pytest_msprof.tuning.samplers import make_sampler
+from pytest_msprof.tuning.proposals import parameters, suggest, unseen
+from pytest_msprof.tuning.samplers import Offer, make_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Exhausted", "Proposal", "TuneStudy"]
 
-ATTEMPTS = 200
-"""Proposals that may be refused or known before the search counts as exhausted."""
+ATTEMPTS = 20
+"""Proposals of the sampler that may be refused or known before a point is drawn by lot."""
 STARTS = "starts"
 """The constraint that a crashed configuration violates."""
 
 
 class Exhausted(Exception):
-    """The sampler proposes nothing new; says why."""
+    """There is nothing new to propose; says why."""
 
 
 @dataclass(slots=True)
@@ -55,14 +55,24 @@ class TuneStudy:
     and interrupted ones are kept as FAIL with the user attribute `interrupted`.
     """
 
-    def __init__(self, storage: BaseStorage, name: str, plan: TunePlan, *, session_id: str, worker: int = 0) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        plan: TunePlan,
+        *,
+        session_id: str,
+        worker: int = 0,
+        offer: Offer = lambda *_: None,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.name, self.session_id = plan, name, session_id
-        self._storage = storage
+        self._storage, self._turn = storage, turn
         direction: Literal["maximize", "minimize"] = "maximize" if plan.maximize else "minimize"
-        with _quiet():
+        with self._turn(), _quiet():
             self._study = optuna.create_study(
                 storage=storage, study_name=name, direction=direction, load_if_exists=True
             )
@@ -70,7 +80,7 @@ class TuneStudy:
             done = len(self._trials())
             seed = plan.seed + done + 7919 * worker
             self._random = random.Random(seed)  # noqa: S311 - a search, not a secret
-            self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan)
+            self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, offer=offer)
         self.answered = sum(1 for trial in self._finished() if trial.user_attrs.get("session") != session_id)
         """Trials that earlier sessions finished."""
 
@@ -90,8 +100,10 @@ class TuneStudy:
         return tuple(sorted((_record(trial) for trial in self._finished()), key=lambda record: record.number))
 
     def is_busy(self) -> bool:
-        """Say whether a living process still measures a trial."""
-        return any(is_alive(trial.user_attrs.get("lease")) for trial in self._running())
+        """Say whether another living process measures a trial, or confirms one."""
+        leases = [trial.user_attrs.get("lease") for trial in self._running()]
+        leases += [entry.get("lease") for name, entry in self.attributes.items() if name.startswith("confirm:")]
+        return any(is_another(lease) for lease in leases)
 
     def ranking(self) -> dict[Role, int]:
         """Return the trials to confirm: the best feasible two, and the default."""
@@ -103,18 +115,23 @@ class TuneStudy:
             ranked["default"] = 0
         return ranked
 
+    def to_confirm(self) -> dict[Role, int]:
+        """Return the ranked trials by role, each once: a winner or runner-up that is the default is the default."""
+        ranked = self.ranking()
+        return {role: number for role, number in ranked.items() if role == "default" or number != ranked.get("default")}
+
     def confirmations(self, session_id: str) -> dict[Role, list[dict[str, Any]]]:
         """Return what this session's confirming launches found, by role."""
         found: dict[Role, list[dict[str, Any]]] = {}
         for role in ROLES:
             prefix = f"confirm:{session_id}:{role}:"
             entries = {name: value for name, value in self.attributes.items() if name.startswith(prefix)}
-            if entries:
-                found[role] = [entries[name] for name in sorted(entries)]
+            if ended := [entries[name] for name in sorted(entries) if {"run", "failure"} & entries[name].keys()]:
+                found[role] = ended
         return found
 
     def confirm(self, session_id: str, role: Role, index: int, outcome: Mapping[str, Value]) -> None:
-        """Remember one confirming launch."""
+        """Remember what became of one confirming launch, or the lease of who makes it."""
         self.set_attribute(f"confirm:{session_id}:{role}:{index:03}", dict(outcome))
 
     # Ask and tell
@@ -122,27 +139,27 @@ class TuneStudy:
     def ask(self) -> Proposal:
         """Propose a configuration that was not measured before: the default first.
 
-        Raises `Exhausted` when the space holds nothing new, or the sampler proposes nothing new.
+        Raises `Exhausted` when the space holds nothing new.
         """
-        known = self._known()
-        size = self.plan.space.size()
-        if size is not None and len([key for key in known if key != "default"]) >= size:
-            raise Exhausted(f"all {size} configurations of the space were measured")
-        with _quiet():
+        with self._turn(), _quiet():
+            known = self._known()
             if "default" not in known:
                 return self._accept(*self._default_trial(), default=True)
-            for attempt in range(ATTEMPTS):
-                if attempt >= ATTEMPTS // 2:
-                    self._study.enqueue_trial(random_parameters(self.plan.space, self._random))
+            drawn = unseen(self.plan.space, known, self._random)
+            if drawn is None:
+                raise Exhausted("every configuration of the space was measured")
+            for _ in range(ATTEMPTS):
                 trial = self._study.ask()
                 fields = suggest(trial, self.plan.space)
                 if self.plan.space.violations(fields):
                     self._refuse(trial, "constraint of the space")
-                elif (same := known.get(digest(fields))) is not None:
-                    self._answer(trial, same)
+                elif (key := digest(fields)) in known:
+                    self._answer(trial, known[key])
                 else:
                     return self._accept(trial, fields)
-        raise Exhausted(f"nothing new in {ATTEMPTS} proposals")
+            self._study.enqueue_trial(drawn)
+            trial = self._study.ask()
+            return self._accept(trial, suggest(trial, self.plan.space))
 
     def tell(self, proposal: Proposal, run: Run) -> dict[str, float]:
         """Report a measurement; returns the metrics. A second report of one proposal is ignored."""
@@ -176,7 +193,7 @@ class TuneStudy:
         self._finish(proposal, facts, value=self._worst())
 
     def release(self, proposal: Proposal) -> None:
-        """Give a proposal back unmeasured, when the session ends in its middle."""
+        """Give a proposal back unmeasured, when its test ends before it is told."""
         if not proposal.told:
             proposal.told = True
             self._refuse(proposal.trial, "interrupted")
@@ -193,7 +210,7 @@ class TuneStudy:
     def _accept(self, trial: optuna.trial.Trial, fields: dict[str, Value], *, default: bool = False) -> Proposal:
         taken = [other.user_attrs["number"] for other in self._trials() if "number" in other.user_attrs]
         number = 0 if default else max(taken, default=0) + 1
-        accepted = {"number": number, "fields": fields, "session": self.session_id, "lease": my_lease()}
+        accepted = {"lease": my_lease(), "session": self.session_id, "number": number, "fields": fields}
         for name, value in accepted.items():
             trial.set_user_attr(name, value)
         return Proposal(number, fields, trial)
@@ -201,7 +218,7 @@ class TuneStudy:
     def _default_trial(self) -> tuple[optuna.trial.Trial, dict[str, Value]]:
         """Start a trial with the given values and nothing else: what is absent is the engine's."""
         space = self.plan.space
-        given = {name: to_parameter(space[name], value) for name, value in space.parameters(space.default).items()}
+        given = parameters(space, space.default)
         self._study.enqueue_trial(given)
         trial = self._study.ask()
         return trial, suggest(trial, space, only=set(given))
@@ -209,7 +226,7 @@ class TuneStudy:
     def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
         """Answer a known proposal from the log."""
         if same is None or same.value is None:
-            self._refuse(trial, "measured elsewhere right now")
+            self._refuse(trial, "measured right now, or without a value")
             return
         for name, value in same.constraints.items():
             trial.set_constraint(name, value)

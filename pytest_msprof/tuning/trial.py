@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_msprof.errors import MsprofError
 from pytest_msprof.results import Run, Value
+from pytest_msprof.tuning.leases import my_lease
 from pytest_msprof.tuning.plan import Slot
 from pytest_msprof.tuning.study import Proposal, TuneStudy
 from pytest_msprof.workload import Workload
@@ -30,6 +31,7 @@ class Trial:
     _session: str = field(repr=False)
     _proposal: Proposal | None = field(default=None, repr=False)
     told: bool = False
+    released: bool = False
     infeasible: str = ""
     """Which constraints the measurement missed, empty when it met them all."""
 
@@ -66,9 +68,19 @@ class Trial:
         else:
             self._study.fail(self._proposal, failure, str(error), getattr(error, "log_tail", ""))
 
+    def begin(self) -> None:
+        """Let other workers know who makes a confirming launch."""
+        if self._proposal is None:
+            self._confirm({"lease": my_lease()})
+
     def release(self) -> None:
         """Give it back unmeasured."""
-        if self._proposal is not None and not self.told:
+        if self.told:
+            return
+        self.released = True
+        if self._proposal is None:
+            self._confirm({})
+        else:
             self._study.release(self._proposal)
 
     def _confirm(self, outcome: Mapping[str, Any]) -> None:

@@ -1,0 +1,47 @@
+"""Studies that several workers of pytest-xdist share: who waits for whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_msprof.collection import case_of, is_worker, slot_of
+
+if TYPE_CHECKING:
+    from pytest_msprof.session import MsprofSession
+    from pytest_msprof.tuning.plan import Slot
+    from pytest_msprof.tuning.study import TuneStudy
+
+__all__ = ["wait_for_others"]
+
+PAUSE = 0.2
+"""Seconds between two looks at what the others did."""
+GIVEN_UP = 10.0
+"""Seconds after which an item that no worker began was left out: skipped, failed, deselected."""
+
+
+def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study: TuneStudy) -> None:
+    """Let other workers end what comes before *slot*; the device slot is theirs meanwhile."""
+    if not is_worker(item.config):
+        return
+    before = [found for other in item.session.items if case_of(other) == case_of(item) and (found := slot_of(other))]
+    asked = (case_of(item), slot.kind)
+    deadline = time.monotonic() + (0.0 if asked in session.awaited else GIVEN_UP)
+    while (busy := study.is_busy()) or (_is_missing(study, session.id, slot, before) and time.monotonic() < deadline):
+        session.pool.close()
+        if busy:
+            deadline = time.monotonic() + GIVEN_UP
+        time.sleep(PAUSE)
+    session.awaited.add(asked)
+
+
+def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[Slot]) -> bool:
+    """Say whether trials are missing, or confirming launches before a result."""
+    if len(study.records()) < sum(1 for other in before if other.kind == "trial"):
+        return True
+    roles = study.to_confirm()
+    wanted = sum(1 for other in before if other.kind == "confirm" and other.role in roles)
+    return slot.kind == "result" and sum(map(len, study.confirmations(session_id).values())) < wanted
