@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Loader", "make_generator"]
 
+DYING = 0.5
+"""Seconds that an engine may take to end after its connections broke."""
+
 
 def make_generator(registered: Any) -> LoadGenerator:
     """Turn what was registered into a load generator.
@@ -68,7 +71,11 @@ class Loader:
             context=self._session.context(partial.folder),
         )
         service.loads[workload_hash] += 1
-        measurement = self._generate(job, service)
+        try:
+            measurement = self._generate(job, service)
+        except BaseException:
+            partial.close() if partial.written else partial.discard()
+            raise
         partial.complete(measurement.samples)
         run = self._run(run_id, measurement, workload, workload_hash, service, started_at)
         self._partials[run_id] = partial
@@ -78,10 +85,10 @@ class Loader:
         try:
             measurement = self._generator.generate(job)
         except MsprofError:
-            service.check()
+            service.check(patience=DYING)
             raise
+        service.check(patience=DYING if measurement.failed else 0)
         if not measurement.completed:
-            service.check()
             raise LoadError(
                 f"{self._name}: none of {measurement.failed} requests succeeded: {dict(measurement.errors)}"
             )

@@ -67,9 +67,9 @@ class Service:
             api_key=getattr(self.simulator, "api_key", None),
         )
 
-    def check(self) -> None:
-        """Raise `ServiceExited` when the engine is gone."""
-        if self.process is not None and self.process.poll() is not None:
+    def check(self, *, patience: float = 0) -> None:
+        """Raise `ServiceExited` when the engine is gone, or goes within *patience* seconds."""
+        if self.process is not None and self.process.wait(patience):
             raise ServiceExited.from_process(self.process, under_load=True)
 
     def stop(self) -> None:
