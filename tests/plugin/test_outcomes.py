@@ -1,0 +1,181 @@
+"""What a trial comes to is the outcome of its item, and what a study comes to is that of its last."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import REGRESSION, said
+
+NEVER_TELLS = """
+def test_study(trial, launch_service, load_generator, record):
+    with launch_service(trial.fields) as service:
+        record(load_generator.run(next(trial.workloads()), service))
+"""
+
+TURNS = """
+class Turning(Fake):
+    def update_command(self):
+        super().update_command()
+        confirming = len(list(self.context.folder.parent.iterdir())) > 2
+        fast = [entry.value for entry in self.data_field if entry.name == "capacity"] == [{capacity}]
+        self.command.append("--itl=0.001" if fast != confirming else "--itl=0.004")
+
+
+def pytest_msprof_register_simulators(registry):
+    registry.simulators.add("fake", Turning)
+"""
+
+
+def test_a_study_goes_on_whatever_happens_to_its_trials(project):
+    faults = ["", "exits", "runs out of memory", "hangs", "dies", "refuses", "slow"]
+    project.study(
+        f"SearchSpace(choice('fault', {faults}), default={{'fault': ''}})", n_trials=7, subject_to={"ttft.p50": 0.2}
+    )
+
+    result = project.run()
+
+    assert result.ret == 0
+    result.assert_outcomes(passed=2, skipped=6)
+    reports = project.reports()
+    assert reports["test_study[fake-trial-0]"].outcome == reports["test_study[fake-result]"].outcome == "passed"
+    skipped = {report.why: report.sections for report in reports.values() if report.outcome == "skipped"}
+    log = {
+        why.partition("Skipped: ")[2].partition(":")[0]: sections.get("engine log") for why, sections in skipped.items()
+    }
+    assert "unrecognized arguments: --turbo" in log["bad option"]
+    assert "CUDA out of memory" in log["out of memory"]
+    assert "engine core died" in log["crashed under load"]
+    assert log.keys() == {"bad option", "out of memory", "timeout", "crashed under load", "client errors", "infeasible"}
+    assert any("ttft.p50 0.3" in why and "> 0.2 s" in why for why in skipped)
+    assert "7 of 7 trials (1 measured, " in said(result)
+    assert "5 failed" in said(result)
+
+
+def test_a_study_whose_trials_all_fail_has_no_result(project):
+    project.study(
+        "SearchSpace(choice('fault', ['exits', 'runs out of memory']), default={'fault': 'exits'})",
+        n_trials=2,
+        confirm=1,
+    )
+
+    result = project.run()
+
+    assert result.ret == 1
+    result.assert_outcomes(failed=1, skipped=5)
+    assert "all 2 trials failed: " in project.reports()["test_study[fake-result]"].why
+    assert "1 × out of memory" in said(result)
+
+
+def test_a_study_that_meets_no_constraint_names_the_closest_configuration(project):
+    project.study(
+        "SearchSpace(choice('ttft', [0.02, 0.05]), default={'ttft': 0.05})", n_trials=2, subject_to={"ttft.p50": 0.005}
+    )
+
+    result = project.run()
+
+    assert result.ret == 1
+    result.assert_outcomes(failed=1, skipped=2)
+    why = project.reports()["test_study[fake-result]"].why
+    assert "nothing met the constraints in any trial; closest: ttft=0.02 with ttft.p50 0.02" in why
+    assert "> 0.005 s" in why
+
+
+def test_a_winner_that_fresh_launches_find_slower_than_the_default_fails_the_result(project):
+    project.study("SearchSpace(choice('capacity', [4, 8]), default={'capacity': 4})", n_trials=2, confirm=4)
+    project.conftest(TURNS.format(capacity=8))
+
+    result = project.run()
+
+    assert result.ret == 1
+    result.assert_outcomes(failed=1, passed=10, skipped=4)
+    assert (
+        "the winner is worse than the default: output_throughput -" in project.reports()["test_study[fake-result]"].why
+    )
+
+
+def test_a_default_that_nothing_beats_is_kept(project):
+    project.study("SearchSpace(choice('itl', [0.001, 0.004]), default={'itl': 0.001})", n_trials=2, confirm=4)
+
+    result = project.run()
+
+    assert result.ret == 0
+    assert "verdict: keep the default" in said(result)
+    assert project.reports()["test_study[fake-confirm-winner-0]"].why.endswith("the winner is the default')")
+
+
+def test_a_body_that_never_tells_fails(project):
+    project.study("SearchSpace(choice('capacity', [4, 8]))", body=NEVER_TELLS, n_trials=1)
+
+    result = project.run("-k", "trial")
+
+    assert result.ret == 1
+    assert "the body of test_study[fake-trial-0] never called trial.tell(run)" in said(result)
+
+
+def test_a_metric_that_the_sample_cannot_support_is_an_error_and_never_a_pass(project):
+    project.study("SearchSpace(choice('capacity', [4, 8]))", n_trials=1, subject_to={"ttft.p99": 0.2})
+
+    result = project.run()
+
+    assert result.ret == 1
+    assert "SampleTooSmall: p99 needs 100 values, but got 8" in said(result)
+    assert project.reports()["test_study[fake-trial-0]"].outcome == "failed"
+
+
+def test_stopping_at_the_first_failure_keeps_what_was_measured(project):
+    body = """
+def test_study(trial, launch_service, load_generator, record):
+    assert trial.number != 1
+    with launch_service(trial.fields) as service:
+        trial.tell(record(load_generator.run(next(trial.workloads()), service)))
+"""
+    project.study("SearchSpace(choice('capacity', [1, 2, 4]), default={'capacity': 1})", body=body)
+
+    result = project.run("-x")
+
+    assert result.ret == 1
+    result.assert_outcomes(failed=1, passed=1)
+    assert "study test_study[fake]: 1 of 3 trials (1 measured)" in said(result)
+    assert not project.engines()
+
+    project.study("SearchSpace(choice('capacity', [1, 2, 4]), default={'capacity': 1})")
+    again = project.run()
+
+    again.assert_outcomes(passed=3, skipped=1)
+    assert sorted(run.fields["capacity"] for run in project.runs()) == [1, 2, 4]
+
+
+def test_trials_beyond_the_budget_of_time_are_left_over(project):
+    project.study("SearchSpace(choice('capacity', [4, 8]))", n_trials=2, minutes=1e-9, confirm=1)
+
+    result = project.run("-k", "trial")
+
+    assert result.ret == 0
+    result.assert_outcomes(skipped=2, deselected=4)
+    assert "left over: the budget of 1e-09 minutes ended" in said(result)
+
+
+def test_trials_beyond_the_size_of_the_space_are_left_over(project):
+    project.study("SearchSpace(choice('capacity', [4, 8]))", n_trials=4)
+
+    result = project.run()
+
+    assert result.ret == 0
+    result.assert_outcomes(passed=4, skipped=1)
+    assert [run.fields.get("capacity") for run in project.runs()][0] is None
+    assert {run.fields.get("capacity") for run in project.runs()} == {None, 4, 8}
+    assert "left over: every configuration of the space was measured" in said(result)
+
+
+@pytest.mark.parametrize("place", ["service", "body"])
+def test_an_engine_that_fails_fails_an_ordinary_test_and_shows_its_log(project, place):
+    if place == "service":
+        project.suite("@pytest.fixture\ndef service_fields():\n    return {'fault': 'exits'}\n" + REGRESSION)
+    else:
+        project.suite("def test_chat(launch_service):\n    with launch_service({'fault': 'exits'}):\n        pass\n")
+
+    result = project.run()
+
+    assert result.ret == 1
+    result.assert_outcomes(**{"errors" if place == "service" else "failed": 1})
+    assert "ended with exit code 3 (bad option): error: unrecognized arguments: --turbo" in said(result)
+    result.stdout.fnmatch_lines(["*- engine log -*", "error: unrecognized arguments: --turbo"])
