@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_msprof.errors import ConfigurationError, LoadError, UnknownName
 from pytest_msprof.interfaces import LoadGenerator, LoadJob, SimulatorInterface, Target
+from pytest_msprof.redaction import redact
 from pytest_msprof.results import Measurement
 from pytest_msprof.workload import Workload
 
@@ -36,15 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Send the load and print the figures.
 
-    Raises `ConfigurationError` for what is no URL, and `LoadError` when no request succeeded.
+    Raises `ConfigurationError` for what is no URL, and `LoadError` when nobody answers there or no
+    request succeeded.
     """
     if not args.url.startswith(("http://", "https://")):
         raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {args.url!r}")
     workload = Workload(**{name: getattr(args, name) for name in Workload.model_fields if hasattr(args, name)})
+    generator = _generator()
     with tempfile.TemporaryDirectory(prefix="msprof-load-") as scratch:
         folder = args.output or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        measured = _generator().generate(LoadJob(workload=workload, target=_target(args, folder), folder=folder))
+        try:
+            target = _target(args, folder)
+        except OSError as error:
+            raise LoadError(f"nobody answers at {redact(args.url)}: {error}") from None
+        measured = generator.generate(LoadJob(workload=workload, target=target, folder=folder))
     if not measured.completed:
         raise LoadError(f"none of {measured.failed} requests succeeded: {dict(measured.errors)}")
     _report(measured, workload, args.json)

@@ -127,6 +127,14 @@ def test_load_refuses_what_is_no_url(capsys: pytest.CaptureFixture[str]) -> None
     assert "needs an http:// or https:// URL" in capsys.readouterr().err
 
 
+def test_load_says_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    from pytest_msprof.slots import free_port
+
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["load", url]) == 2
+    assert f"nobody answers at {url}" in capsys.readouterr().err
+
+
 def test_load_measures_a_running_service_and_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pytest_msprof.testing import timed_server
 
