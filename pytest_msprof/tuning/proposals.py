@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["parameters", "suggest", "to_parameter", "unseen"]
 
-DRAWS = 1000
-"""Points of an endless space that are looked at before it counts as exhausted."""
+DRAWS = 200
+"""Points that are drawn before a space is searched whole, or an endless one counts as exhausted."""
 
 
 def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = None) -> dict[str, Value]:
@@ -36,11 +36,16 @@ def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = 
 
 def unseen(space: SearchSpace, known: Container[str], generator: random.Random) -> dict[str, Any] | None:
     """Draw a configuration that is not *known* by its digest, as Optuna stores it; None where none was found."""
-    size = space.size()
-    drawn = (_drawn(space, generator) for _ in range(DRAWS)) if size is None else iter(space.configurations())
-    fresh = (found for found in drawn if digest(found) not in known and not space.violations(found))
-    chosen = next(fresh, None) if size is None else generator.choice(list(fresh) or [None])
+    drawn = (_drawn(space, generator) for _ in range(DRAWS))
+    chosen = next((found for found in drawn if _is_fresh(space, found, known)), None)
+    if chosen is None and space.size() is not None:
+        rest = [found for found in space.configurations() if _is_fresh(space, found, known)]
+        chosen = generator.choice(rest) if rest else None
     return None if chosen is None else parameters(space, chosen)
+
+
+def _is_fresh(space: SearchSpace, values: Mapping[str, Value], known: Container[str]) -> bool:
+    return digest(values) not in known and not space.violations(values)
 
 
 def parameters(space: SearchSpace, values: Mapping[str, Value]) -> dict[str, Any]:
