@@ -16,12 +16,14 @@ DIGEST_LENGTH = 16
 
 
 def new_id() -> str:
-    """Return a UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, then random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | (0x7 << 76)
-    value = value & ~(0x3 << 62) | (0x2 << 62)
-    return str(uuid.UUID(int=value))
+    """Return a UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, 12 of their fraction, then random bits.
+
+    The fraction (section 6.2, method 3) keeps in order what one process makes within a millisecond.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    random = int.from_bytes(os.urandom(8)) >> 2
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random))
 
 
 def digest(value: Any) -> str:
