@@ -66,6 +66,7 @@ def test_study(trial, launch_service, load_generator, record):
 
 
 def main() -> None:
+    """Run the study and print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=24)
     trials = parser.parse_args().trials

@@ -15,6 +15,10 @@ from pytest_msprof.slots import Slot, acquire_any
 __all__ = ["LeaseKey", "ServicePool"]
 
 
+SILENCE = 2.0
+"""Seconds of waiting for a slot before the user is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseKey:
     """What must be equal for a running engine to serve the next lease."""
@@ -34,8 +38,9 @@ class LeaseKey:
 class ServicePool:
     """Hands out leases on services; starting and stopping engines is its business alone."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], *, on_wait: Callable[[str], None] = lambda _who: None) -> None:
         self._slots = tuple(slots)
+        self._on_wait = on_wait
         self._slot: Slot | None = None
         self._key: LeaseKey | None = None
         self._service: Service | None = None
@@ -67,11 +72,20 @@ class ServicePool:
     def _start(self, key: LeaseKey, start: Callable[[Slot], Service]) -> Service:
         self.stop()
         if self._slot is None:
-            self._slot = acquire_any(self._slots)
+            self._slot = self._acquired()
         self.starts += 1
         self._service = start(self._slot)
         self._key = key
         return self._service
+
+    def _acquired(self) -> Slot:
+        """Wait for a slot as long as it takes, but not in silence."""
+        try:
+            return acquire_any(self._slots, timeout=SILENCE)
+        except ServiceError:
+            holders = ", ".join(f"{slot} (held by process {slot.holder()})" for slot in self._slots)
+            self._on_wait(f"waiting for a device slot: {holders}")
+            return acquire_any(self._slots)
 
     def stop(self) -> None:
         """End the running engine, keep the slot."""

@@ -16,7 +16,7 @@ from pytest_msprof.errors import ConfigurationError, ModelNotFound
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.golden import Golden, GoldenStore
 from pytest_msprof.hardware import device_kind, hardware
-from pytest_msprof.ids import directory_digest, new_id
+from pytest_msprof.ids import digest, directory_digest, new_id
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
 from pytest_msprof.pool import LeaseKey, ServicePool
 from pytest_msprof.process import EngineProcess
@@ -87,7 +87,17 @@ class MsprofSession:
     @cached_property
     def pool(self) -> ServicePool:
         """The engines of this process; stopped by `close`."""
-        return ServicePool([Slot(devices) for devices in self.options.devices])
+        groups = self.options.devices
+        if self.options.base_url:  # a service that runs elsewhere takes no device here, but one load at a time
+            groups = ((digest(self.options.base_url),),)
+        return ServicePool([Slot(devices) for devices in groups], on_wait=self._say)
+
+    def _say(self, text: str) -> None:
+        """Write one line to the terminal at once; a worker of pytest-xdist has none."""
+        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(f"msprof: {text}")
 
     @cached_property
     def model_digest(self) -> str:
@@ -102,7 +112,8 @@ class MsprofSession:
         model = self.options.model
         if not model or self.options.base_url or Path(model).is_dir():
             return
-        if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        is_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+        if is_path or ("/" in model and Path(model).parent.is_dir()):
             raise ModelNotFound(
                 f"no model in {model!r}: give --msprof-model a folder, or make a tiny one "
                 "with 'pytest-msprof make-models --output models'"

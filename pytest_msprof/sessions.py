@@ -101,12 +101,20 @@ def check_collected(config: pytest.Config, items: Sequence[pytest.Item]) -> None
     except ConfigurationError as error:
         broken = "".join(f"; {other}" for other in errors)
         raise ConfigurationError(f"{error}{broken}") from None
-    if errors:
-        raise errors[0]
+    for other in errors:
+        config.issue_config_time_warning(BrokenPlugin(str(other)), stacklevel=2)
+
+
+class BrokenPlugin(UserWarning):
+    """An installed plugin could not be loaded; nothing in this session needs it."""
 
 
 def load_plugins(config: pytest.Config) -> list[PluginError]:
-    """Load the installed plugins into *config*'s plugin manager and this process' registry."""
+    """Load the installed plugins into *config*'s plugin manager and this process' registry.
+
+    Conftests go first: what they registered so far is the user's word, and a hook module that
+    comes after is known by its distribution.
+    """
     from pytest_msprof.errors import PluginError
     from pytest_msprof.loading import load_plugins as load
     from pytest_msprof.registry import REGISTRY
@@ -117,7 +125,6 @@ def load_plugins(config: pytest.Config) -> list[PluginError]:
         if not manager.is_registered(module):
             manager.register(module, f"msprof:{name}")
 
-    errors = load(register)
     if not config.stash.get(_CALLED, False):
         config.stash[_CALLED] = True
         for kind in ("simulators", "benchmarks", "runners"):
@@ -128,7 +135,7 @@ def load_plugins(config: pytest.Config) -> list[PluginError]:
                 raise
             except Exception as error:
                 raise PluginError(f"a plugin failed to register its {kind}: {type(error).__name__}: {error}") from error
-    return errors
+    return load(register)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def test_batching(
 
 @pytest.mark.engines("vllm")
 @pytest.mark.tune(
-    VLLM, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=8, seed=7
+    VLLM, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=6, seed=7
 )
 def test_scheduler(
     trial: Trial,
