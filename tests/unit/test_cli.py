@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 
 from pytest_msprof.cli import main
+from pytest_msprof.golden import GoldenStore
 from pytest_msprof.ids import new_id
 from pytest_msprof.results import Distribution, Run
 from pytest_msprof.store import RunStore
 from pytest_msprof.workload import Workload
 
 
-def recorded(folder: Path, *, speed: float = 100.0) -> Path:
+def recorded(folder: Path, *, speed: float = 100.0, concurrency: int = 4) -> Path:
     store = RunStore(folder)
     run = Run(
         id=new_id(),
         launch_id=new_id(),
         case="test_x",
         engine="fake",
-        workload=Workload(concurrency=4),
+        workload=Workload(concurrency=concurrency),
         workload_hash="hash",
         started_at=datetime(2026, 1, 1, tzinfo=UTC),
         duration=1.0,
@@ -112,6 +113,20 @@ def test_compare_ends_with_1_on_a_regression(tmp_path: Path) -> None:
         recorded(tmp_path / "golden", speed=100.0 + 0.1 * number)
     assert main(["compare", str(tmp_path / "now"), str(tmp_path / "golden")]) == 1
     assert main(["compare", "--tolerance", "ttft.p50=0.1", str(tmp_path / "now"), str(tmp_path / "golden")]) == 0
+
+
+def test_compare_reads_a_folder_of_golden_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    now = recorded(runs)
+    golden = GoldenStore(tmp_path / "golden").accept("0a08a1a74b15eb77", [RunStore(runs).load(now)])
+    assert main(["compare", str(now), str(golden)]) == 0
+    assert "a verdict needs 4 launches a side" in capsys.readouterr().out
+
+
+def test_compare_says_why_runs_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = recorded(tmp_path), recorded(tmp_path, concurrency=8)
+    assert main(["compare", str(one), str(other)]) == 1
+    assert "workload field concurrency differs: 4 now, 8 in golden" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [None, "{"])
