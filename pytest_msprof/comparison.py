@@ -114,6 +114,7 @@ class Comparison(BaseModel):
 
         Too little evidence warns, and raises when *strict*; without a golden run it passes.
         """
+        __tracebackhide__ = True
         verdict = self.verdict
         if self.golden_missing or verdict in ("improved", "unchanged"):
             return
