@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import REGRESSION, said
+from fake_project import REGRESSION, said
 
 NEVER_TELLS = """
 def test_study(trial, launch_service, load_generator, record):
@@ -161,7 +161,7 @@ def test_trials_beyond_the_size_of_the_space_are_left_over(project):
 
     assert result.ret == 0
     result.assert_outcomes(passed=4, skipped=1)
-    assert [run.fields.get("capacity") for run in project.runs()][0] is None
+    assert next(run.fields.get("capacity") for run in project.store.runs()) is None
     assert {run.fields.get("capacity") for run in project.runs()} == {None, 4, 8}
     assert "left over: every configuration of the space was measured" in said(result)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import REGRESSION, said
+from fake_project import REGRESSION, said
 
 TUNE = """
 @pytest.mark.tune({arguments})
