@@ -84,15 +84,16 @@ def _loaded(load: Callable[[str], Run], run_id: str) -> Run | None:
 
 
 def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapping[Role, int]) -> int | None:
-    """Return the best trial that held when it was measured again; the search's best without such runs."""
-    if not confirmations:
-        return ranking.get("winner")
+    """Return the best trial that held when it was measured again; the search's best before that."""
+    searched = ranking.get("winner")
+    if searched is None or all(entry.number != searched for entry in confirmations):
+        return searched
     held = [
         entry for entry in confirmations if entry.runs and 2 * (entry.broken + len(entry.failures)) < _launches(entry)
     ]
     if not held:
         return None
-    candidates = [entry for entry in held if entry.role != "default" or ranking.get("winner") == 0] or held
+    candidates = [entry for entry in held if entry.role != "default" or searched == 0] or held
     sign = 1 if plan.maximize else -1
     return max(candidates, key=lambda entry: sign * _mean(entry, plan.objective)).number
 
@@ -131,7 +132,7 @@ def _verdict(
         text = f"all {len(records)} trials failed: {_classes(records)}"
         return text, text
     if winner is None:
-        text = _nothing_met(plan, records, confirmed=bool(confirmations))
+        text = _nothing_met(plan, records)
         return text, text
     if not confirmations:
         return _unconfirmed(plan, records, winner), ""
@@ -181,12 +182,13 @@ def _unconfirmed(plan: TunePlan, records: Sequence[TrialRecord], winner: int) ->
     return f"best of one launch each, not confirmed: {name} at {metric_value(plan.objective, best.value)}"
 
 
-def _nothing_met(plan: TunePlan, records: Sequence[TrialRecord], *, confirmed: bool) -> str:
+def _nothing_met(plan: TunePlan, records: Sequence[TrialRecord]) -> str:
     measured = [record for record in records if record.metrics]
     if not measured:
         return f"no trial was measured: {_classes(records)}"
     closest = min(measured, key=lambda record: max(plan.violations(record.metrics).values(), default=0.0))
-    when = "when confirmed" if confirmed else "in any trial"
+    held = any(record.state == "measured" for record in records)
+    when = "when confirmed" if held else "in any trial"
     missed = plan.infeasible(closest.metrics) or "met in the search, missed by fresh launches"
     return f"nothing met the constraints {when}; closest: {field_values(closest.fields)} with {missed}"
 
