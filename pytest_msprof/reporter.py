@@ -208,6 +208,8 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
     if study.winner is not None:
         best = study.trial(study.winner)
         name = "the default" if best.number == 0 else field_values(best.fields)
+        roles = [entry.role for entry in study.confirmations if entry.number == best.number]
+        name += " (the search's runner-up, ahead when confirmed)" if roles == ["runner-up"] else ""
         yield from _wrapped(f"best:    {name}", indent=9)
     for confirmation in study.confirmations:
         if not confirmation.runs:
