@@ -47,7 +47,7 @@ class ProcessBenchmark(LoadGenerator):
             _wait(benchmark)
             index = benchmark.get_performance_index()
         finally:
-            benchmark.stop(del_log=False)
+            benchmark.end()
         if index.generate_speed is None and index.throughput is None:
             raise LoadError(f"{self._class.__name__} reported neither generate_speed nor throughput: {index!r}")
         if index.success_rate is not None and not index.success_rate > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
@@ -224,6 +225,14 @@ class CustomProcess:
         if del_log:
             self.process.log_path.unlink(missing_ok=True)
 
+    def end(self, *, grace: float = 10.0) -> None:
+        """Stop in the plugin's own way, which may be none, and then what that left running; the log stays."""
+        try:
+            self.stop(**({"del_log": False} if _takes(self.stop, "del_log") else {}))
+        finally:
+            if self.process is not None:
+                self.process.stop(grace=grace)
+
     def backup(self) -> None:
         """Keep what the original kept under `bak_path`; the launch folder already holds the log."""
 
@@ -236,6 +245,12 @@ class CustomProcess:
     def get_last_log(self, number: int = 5) -> str | None:
         """Return the last *number* lines of the log."""
         return self.process.log_tail(number) if self.process else None
+
+
+def _takes(function: Callable[..., object], name: str) -> bool:
+    """Say whether *function* takes an argument *name*: the guide lists `stop()`, the original has `stop(del_log)`."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(entry.kind is entry.VAR_KEYWORD for entry in parameters.values())
 
 
 class SimulatorInterface(CustomProcess, ABC):

@@ -74,9 +74,7 @@ class Service:
 
     def stop(self) -> None:
         """End the engine; its log stays."""
-        self.simulator.stop(del_log=False)
-        if self.process is not None:
-            self.process.stop(grace=self.simulator.stop_grace())
+        self.simulator.end(grace=self.simulator.stop_grace())
 
     def log_tail(self) -> str:
         """Return the end of the engine's log, empty where there is none."""
@@ -126,11 +124,11 @@ def launch(
     if simulator.update_config(params) is False:
         raise ServiceError(f"{engine}: update_config() answered False", failure="bad option")
     simulator.update_command()
-    simulator.run(params)
     try:
+        simulator.run(params)
         return _ready(simulator, engine, fields, context, started, is_ready)
     except BaseException:
-        simulator.stop(del_log=False)
+        simulator.end(grace=simulator.stop_grace())
         raise
 
 

@@ -1,0 +1,49 @@
+"""A launch that fails leaves nothing running, whatever the plugin's own `stop` does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_msprof.errors import ServiceNotReady
+from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
+from pytest_msprof.process import EngineProcess
+from pytest_msprof.service import launch
+
+
+class Deaf(SimulatorInterface):
+    """Runs and never answers; written after the guide, whose `stop` has no argument."""
+
+    readiness_timeout = 0.1
+    base_url = "http://127.0.0.1:1/health"
+
+    def update_command(self) -> None:
+        self.command = [sys.executable, "-c", "import signal; signal.pause()"]
+
+    def stop(self) -> None:
+        """Leave it to the harness."""
+
+
+class Broken(Deaf):
+    def run(self, *args: Any, **more: Any) -> None:
+        super().run(*args, **more)
+        raise OSError("no licence")
+
+
+def started(simulator: SimulatorInterface, folder: Path) -> None:
+    context = LaunchContext(EngineProcess.start, folder)
+    launch(simulator, engine="deaf", fields={}, declared={}, context=context)
+
+
+@pytest.mark.parametrize(("kind", "error"), [(Deaf, ServiceNotReady), (Broken, OSError)])
+def test_a_failed_launch_leaves_no_process_behind(kind, error, tmp_path):
+    simulator = kind()
+
+    with pytest.raises(error):
+        started(simulator, tmp_path)
+
+    assert not psutil.pid_exists(simulator.process.pid)
