@@ -112,7 +112,7 @@ class Publisher:
 def add_entries(config: pytest.Config, nodeid: str, runs: Sequence[Run], *, label: str = "") -> None:
     """Publish runs that another process measured: pytest-benchmark disables itself under xdist."""
     session: Any = config.pluginmanager.get_plugin("pytest-benchmark")
-    if session is None or session.skip:
+    if session is None or session.skip or config.getoption("benchmark_disable"):
         return
     from pytest_benchmark.stats import Metadata
 

@@ -50,7 +50,8 @@ class Reporter:
         session = session_of(self._config)
         runs = [session.store.load(run_id) for run_id in found.get("runs", ())]
         self.runs.extend(runs)
-        if found.get("golden"):
+        outcome: str = report.outcome
+        if found.get("golden") and outcome != "rerun":
             self._consider(runs, passed=report.passed)
         self._take_comparisons(found)
         self._take_study(found)
@@ -117,12 +118,18 @@ class Reporter:
                 self._studies.setdefault(summary.name, summary)
 
     def _accept_golden(self) -> None:
-        session = session_of(self._config)
+        session, options = session_of(self._config), options_of(self._config)
         for key, runs in self._candidates.items():
-            moves = options_of(self._config).update_golden or not session.golden_store.exists(key)
-            if moves and key not in self._refused:
-                session.golden_store.accept(key, runs)
-                self._golden.append(runs[0].case)
+            moves = options.update_golden or not session.golden_store.exists(key)
+            if not moves or key in self._refused:
+                continue
+            repeats = len({run.repeat for run in runs if run.complete})
+            if repeats < options.repeat:
+                case = _short(runs[0].case)
+                self._notes.append(f"no golden for {case}: {repeats} of {options.repeat} launches were measured")
+                continue
+            session.golden_store.accept(key, [run for run in runs if run.complete])
+            self._golden.append(runs[0].case)
 
     def _summarize(self) -> SessionSummary:
         import time
