@@ -1,0 +1,82 @@
+"""What belongs to the load never restarts a service, wherever it is declared."""
+
+from __future__ import annotations
+
+import pytest
+from fake_project import BODY, REGRESSION, said
+
+from pytest_msprof.testing import FakeEngine
+
+LOAD_SIDE = "SearchSpace(integers('CONCURRENCY', 1, 8), floats('REQUESTRATE', 500, 900), default={'CONCURRENCY': 2})"
+
+
+def test_a_space_of_load_side_fields_needs_one_launch(project):
+    project.study(LOAD_SIDE, n_trials=4)
+
+    result = project.run()
+
+    result.assert_outcomes(passed=5)
+    runs = project.runs()
+    assert project.launches() == 1
+    assert [run.fields for run in runs] == [{}] * 4
+    assert runs[0].workload.concurrency == 2
+    assert runs[0].workload.request_rate is None
+    assert all(500 <= run.workload.request_rate <= 900 for run in runs[1:])
+
+
+def test_equal_fields_share_an_engine_and_others_stop_it_first(project):
+    project.suite("""
+        import psutil
+
+        def living():
+            return [process for process in psutil.Process().children(recursive=True) if process.is_running()]
+
+        def test_leases(launch_service):
+            ids = []
+            for fields in ({"capacity": 2}, {"capacity": 2}, {"capacity": 4}, {"capacity": 2}):
+                with launch_service(fields) as service:
+                    ids.append(service.launch_id)
+                    assert len(living()) == 2  # the engine and its supervisor
+                assert len(living()) == 2
+            assert ids[0] == ids[1]
+            assert len(set(ids)) == 3
+        """)
+
+    project.run().assert_outcomes(passed=1)
+    assert project.launches() == 3
+    assert not project.engines()
+
+
+def test_a_running_service_is_measured_and_left_running(project):
+    project.suite(REGRESSION)
+    with FakeEngine(model=project.model, ttft=0.002, itl=0.001) as engine:
+        first = project.run("--msprof-base-url", engine.base_url)
+        second = project.run("--msprof-base-url", f"{engine.base_url}/v1", "--msprof-model", project.model)
+
+        assert first.ret == second.ret == 0
+        assert engine.process.poll() is None
+    first.stdout.fnmatch_lines(["golden recorded: test_chat[[]external[]]"])
+    assert {run.engine for run in project.runs()} == {"external"}
+    assert not any(run.fields for run in project.runs())
+
+
+def test_the_load_of_a_running_service_can_be_tuned(project):
+    project.study(LOAD_SIDE, n_trials=2)
+    with FakeEngine(model=project.model, ttft=0.002, itl=0.001) as engine:
+        project.run("--msprof-base-url", engine.base_url).assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("place", ["space", "fixture"])
+def test_a_running_service_takes_no_server_side_fields(project, place):
+    if place == "space":
+        project.study("SearchSpace(integers('capacity', 1, 8), integers('CONCURRENCY', 1, 8))", body=BODY)
+    else:
+        project.suite("@pytest.fixture\ndef service_fields():\n    return {'capacity': 2}\n" + REGRESSION)
+    with FakeEngine(model=project.model) as engine:
+        result = project.run("--msprof-base-url", engine.base_url)
+
+    printed = said(result) + "".join(result.errlines)
+    assert "a running service (--msprof-base-url) cannot be" in printed
+    assert "capacity: only load-side fields, CONCURRENCY and REQUESTRATE, can change" in printed
+    assert result.ret == (pytest.ExitCode.USAGE_ERROR if place == "space" else pytest.ExitCode.TESTS_FAILED)
+    assert not project.runs()
