@@ -221,17 +221,21 @@ class CustomProcess:
         """End the process group; the log goes with it unless *del_log* is false."""
         if self.process is None:
             return
-        self.process.stop()
+        self.process.stop(grace=self.stop_grace())
         if del_log:
             self.process.log_path.unlink(missing_ok=True)
 
-    def end(self, *, grace: float = 10.0) -> None:
+    def stop_grace(self) -> float:
+        """Seconds between SIGTERM and SIGKILL."""
+        return 10.0
+
+    def end(self) -> None:
         """Stop in the plugin's own way, which may be none, and then what that left running; the log stays."""
         try:
             self.stop(**({"del_log": False} if _takes(self.stop, "del_log") else {}))
         finally:
             if self.process is not None:
-                self.process.stop(grace=grace)
+                self.process.stop(grace=self.stop_grace())
 
     def backup(self) -> None:
         """Keep what the original kept under `bak_path`; the launch folder already holds the log."""
@@ -328,10 +332,6 @@ class SimulatorInterface(CustomProcess, ABC):
     def describe(self) -> Mapping[str, Value]:
         """Facts for the run's environment: version, build; called on the ready engine."""
         return {}
-
-    def stop_grace(self) -> float:
-        """Seconds between SIGTERM and SIGKILL."""
-        return 10.0
 
     @contextmanager
     def enable_simulation_model(self) -> Iterator[bool]:

@@ -74,7 +74,7 @@ class Service:
 
     def stop(self) -> None:
         """End the engine; its log stays."""
-        self.simulator.end(grace=self.simulator.stop_grace())
+        self.simulator.end()
 
     def log_tail(self) -> str:
         """Return the end of the engine's log, empty where there is none."""
@@ -128,7 +128,7 @@ def launch(
         simulator.run(params)
         return _ready(simulator, engine, fields, context, started, is_ready)
     except BaseException:
-        simulator.end(grace=simulator.stop_grace())
+        simulator.end()
         raise
 
 

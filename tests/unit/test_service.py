@@ -1,7 +1,8 @@
-"""A launch that fails leaves nothing running, whatever the plugin's own `stop` does."""
+"""An engine ends with its launch or its service, whatever the plugin's own `stop` does."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,29 @@ def test_a_failed_launch_leaves_no_process_behind(kind, error, tmp_path):
         started(simulator, tmp_path)
 
     assert not psutil.pid_exists(simulator.process.pid)
+
+
+class Slow(SimulatorInterface):
+    """Takes a while to tidy up after SIGTERM, and allows itself none."""
+
+    base_url = "http://127.0.0.1:1/health"
+
+    def update_command(self) -> None:
+        tidy = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), sys.exit(7)))"
+        self.command = [sys.executable, "-c", f"{tidy}; print('up', flush=True); signal.pause()"]
+
+    def stop_grace(self) -> float:
+        return 0.0
+
+
+def test_the_grace_of_the_engine_is_the_one_that_counts(tmp_path):
+    simulator = Slow()
+    simulator.configure(LaunchContext(EngineProcess.start, tmp_path))
+    simulator.update_command()
+    simulator.run()
+    while "up" not in simulator.process.log_tail():
+        assert not simulator.process.wait(0.01)
+
+    simulator.end()
+
+    assert simulator.process.returncode == -signal.SIGKILL
