@@ -78,9 +78,9 @@ class TuneStudy:
             )
             self._free_the_dead()
             done = len(self._trials())
-            seed = plan.seed + done + 7919 * worker
-            self._random = random.Random(seed)  # noqa: S311 - a search, not a secret
-            self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, offer=offer)
+            seed = plan.seed + 7919 * worker
+            self._random = random.Random(seed + done)  # noqa: S311 - a search, not a secret
+            self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
         self.answered = sum(1 for trial in self._finished() if trial.user_attrs.get("session") != session_id)
         """Trials that earlier sessions finished."""
 
@@ -152,6 +152,7 @@ class TuneStudy:
                 trial = self._study.ask()
                 fields = suggest(trial, self.plan.space)
                 if self.plan.space.violations(fields):
+                    trial.set_user_attr("refused", True)
                     self._refuse(trial, "constraint of the space")
                 elif (key := digest(fields)) in known:
                     self._answer(trial, known[key])
@@ -176,8 +177,8 @@ class TuneStudy:
     def fail(self, proposal: Proposal, failure: str, reason: str, log_tail: str = "") -> None:
         """Report that a configuration could not be measured.
 
-        Optuna's samplers ignore FAIL and would propose the same region again, so it is told as
-        the worst value seen, with a violated constraint.
+        Our sampler learns from FAIL. Optuna's ignore it and would propose the same region again, so
+        they are told the worst value seen, with a violated constraint.
         """
         if proposal.told:
             return
@@ -187,6 +188,11 @@ class TuneStudy:
             "log_tail": log_tail,
             "duration": time.monotonic() - proposal.asked_at,
         }
+        from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
+
+        if isinstance(self._study.sampler, ConstrainedGPSampler):
+            self._finish(proposal, facts, value=None)
+            return
         proposal.trial.set_constraint(STARTS, 1.0)
         for name in self.plan.subject_to:
             proposal.trial.set_constraint(name, 1.0)
