@@ -17,7 +17,10 @@ DEADLINE = 3600.0
 
 
 class ProcessBenchmark(LoadGenerator):
-    """Gives a `BenchmarkInterface` the load of a workload and checks what it left behind."""
+    """Gives a `BenchmarkInterface` the load of a workload and checks what it left behind.
+
+    The service to load stands in its `context.base_url`.
+    """
 
     def __init__(self, benchmark: type[BenchmarkInterface]) -> None:
         self._class = benchmark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class Loader:
             step=service.loads[workload_hash],
             fields=self.fields,
             sink=partial.write,
-            context=self._session.context(partial.folder),
+            context=replace(self._session.context(partial.folder), base_url=service.base_url),
         )
         service.loads[workload_hash] += 1
         try:
