@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     request succeeded.
     """
     if not args.url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {args.url!r}")
+        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {redact(args.url)!r}")
     workload = Workload(**{name: getattr(args, name) for name in Workload.model_fields if hasattr(args, name)})
     generator = _generator()
     with tempfile.TemporaryDirectory(prefix="msprof-load-") as scratch:

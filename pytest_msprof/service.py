@@ -140,7 +140,7 @@ def _ready(
     started: float,
     is_ready: Callable[[Service], bool | None],
 ) -> Service:
-    waiting_for = simulator.process or _Elsewhere(simulator.base_url, context.folder / "engine.log")
+    waiting_for = simulator.process or _Elsewhere(redact(simulator.base_url), context.folder / "engine.log")
     wait_until_ready(waiting_for, lambda: _healthy(simulator), timeout=simulator.readiness_timeout)
     service = Service(
         engine=engine,
@@ -212,7 +212,7 @@ def _request(
     """Send one request without pooling or proxies; raises OSError where nobody answers."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {url!r}")
+        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {redact(url)!r}")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
     headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -224,7 +224,7 @@ def _request(
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except http.client.HTTPException as error:
-        raise ConnectionError(f"{url}: {error!r}") from error
+        raise ConnectionError(f"{redact(url)}: {error!r}") from error
     finally:
         connection.close()
 

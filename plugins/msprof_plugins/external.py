@@ -12,6 +12,7 @@ from msprof_plugins.openai_api import Answer, ask
 from msprof_plugins.transformers_serve import forced_length
 from pytest_msprof import OptimizerConfigField, SimulatorInterface
 from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.redaction import redact
 
 __all__ = ["API_KEY", "ExternalSimulator"]
 
@@ -82,7 +83,9 @@ class ExternalSimulator(SimulatorInterface):
         if asked and not listed:
             return asked
         found = f"lists {', '.join(listed)}" if listed else "lists no model"
-        raise ConfigurationError(f"{self.root_url} {found}: give --msprof-model the name that requests must carry")
+        raise ConfigurationError(
+            f"{redact(self.root_url)} {found}: give --msprof-model the name that requests must carry"
+        )
 
     @cached_property
     def dialect(self) -> str:

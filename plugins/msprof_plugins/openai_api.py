@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.redaction import redact
 
 __all__ = ["Answer", "ask"]
 
@@ -32,7 +33,7 @@ def ask(url: str, body: Mapping[str, Any] | None = None, *, key: str | None = No
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {url!r}")
+        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {redact(url)!r}")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
     headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -74,3 +74,16 @@ def test_the_grace_of_the_engine_is_the_one_that_counts(tmp_path):
     simulator.end()
 
     assert simulator.process.returncode == -signal.SIGKILL
+
+
+def test_a_service_elsewhere_that_never_answers_is_named_without_its_password(tmp_path):
+    class Elsewhere(Deaf):
+        base_url = "http://user:pa55w0rd@127.0.0.1:1/health"
+
+        def run(self, *_: Any, **__: Any) -> None:
+            """Start nothing."""
+
+    with pytest.raises(ServiceNotReady, match=r"http://user:\*\*\*@127.0.0.1:1/health did not answer") as raised:
+        started(Elsewhere(), tmp_path)
+
+    assert "pa55w0rd" not in str(raised.value)
