@@ -138,7 +138,7 @@ class CustomProcess:
 
     @property
     def data_field(self) -> Fields:
-        """The fields this program understands, with their current values."""
+        """The fields this program understands, with their current values; the first assignment declares them."""
         own = getattr(self, "_data_field", None)
         if own is None:
             own = tuple(getattr(getattr(self, "config", None), "target_field", None) or ())
@@ -147,7 +147,8 @@ class CustomProcess:
     @data_field.setter
     def data_field(self, value: Fields) -> None:
         given = {entry.name: entry for entry in value}
-        self._data_field = tuple(given.pop(old.name, old) for old in self.data_field)
+        declared = self.data_field or tuple(given.values())
+        self._data_field = tuple(given.pop(old.name, old) for old in declared)
         self._extra_field = tuple(given.values())
 
     @property
