@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from pytest_msprof.errors import ConfigurationError, LoadError
+from pytest_msprof.errors import ConfigurationError, LoadError, MsprofError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
 from pytest_msprof.metrics import from_index
-from pytest_msprof.results import Measurement, Value
+from pytest_msprof.results import Measurement, PerformanceIndex, Value
 
 __all__ = ["ProcessBenchmark"]
 
@@ -48,7 +48,7 @@ class ProcessBenchmark(LoadGenerator):
         try:
             benchmark.run((*benchmark.data_field, *benchmark.extra_field))
             _wait(benchmark)
-            index = benchmark.get_performance_index()
+            index = _index(benchmark)
         finally:
             benchmark.end()
         if index.generate_speed is None and index.throughput is None:
@@ -56,6 +56,17 @@ class ProcessBenchmark(LoadGenerator):
         if index.success_rate is not None and not index.success_rate > 0:
             raise LoadError(f"{self._class.__name__}: no request succeeded (success_rate {index.success_rate!r})")
         return from_index(index, duration=time.monotonic() - started, sent=benchmark.num_prompts)
+
+
+def _index(benchmark: BenchmarkInterface) -> PerformanceIndex:
+    """Read the result; what a plugin says about a missing or damaged one becomes a `LoadError`."""
+    try:
+        return benchmark.get_performance_index()
+    except MsprofError:
+        raise
+    except Exception as error:
+        name = type(benchmark).__name__
+        raise LoadError(f"{name} left no result that can be read: {type(error).__name__}: {error}") from error
 
 
 def _fields(benchmark: BenchmarkInterface, job: LoadJob) -> tuple[OptimizerConfigField, ...]:
