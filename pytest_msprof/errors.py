@@ -133,7 +133,13 @@ class ServiceExited(ServiceError):
 
 
 class LoadError(MsprofError):
-    """A load generator measured nothing that can be used: wrong exit, stale or empty result."""
+    """A load generator measured nothing that can be used: wrong exit, stale or empty result.
+
+    *failure* is the class; *log_tail* the end of the engine's log where it still runs: a hang shows there.
+    """
+
+    failure = "client errors"
+    log_tail = ""
 
 
 class MetricMissing(MsprofError):

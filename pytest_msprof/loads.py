@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.benchmark_process import ProcessBenchmark
-from pytest_msprof.errors import LoadError, MsprofError, PluginError
+from pytest_msprof.errors import LoadError, PluginError
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
 from pytest_msprof.requests import tokenizer_digest
@@ -84,16 +84,19 @@ class Loader:
 
     def _generate(self, job: LoadJob, service: Service) -> Measurement:
         try:
-            measurement = self._generator.generate(job)
-        except MsprofError:
+            measurement = self._succeeded(self._generator.generate(job))
+        except LoadError as error:
             service.check(patience=DYING)
+            error.log_tail = service.log_tail()
             raise
         service.check(patience=DYING if measurement.failed else 0)
-        if not measurement.completed:
-            raise LoadError(
-                f"{self._name}: none of {measurement.failed} requests succeeded: {dict(measurement.errors)}"
-            )
         return measurement
+
+    def _succeeded(self, measurement: Measurement) -> Measurement:
+        if measurement.completed:
+            return measurement
+        errors = dict(measurement.errors)
+        raise LoadError(f"{self._name}: none of {measurement.failed} requests succeeded: {errors}")
 
     def _run(
         self,

@@ -191,10 +191,10 @@ class LazyGolden:
 
 def decorate_report(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Add the engine's log where a test fails for the engine, and what the item found."""
-    from pytest_msprof.errors import ServiceError
+    from pytest_msprof.errors import LoadError, ServiceError
 
     error = call.excinfo.value if call.excinfo is not None else None
-    if isinstance(error, ServiceError) and error.log_tail:
+    if isinstance(error, ServiceError | LoadError) and error.log_tail:
         report.sections.append(("engine log", error.log_tail))
     if report.skipped and isinstance(report.longrepr, tuple):
         path, line, _ = item.reportinfo()
