@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -98,8 +99,8 @@ class Options:
 
         folder = config.rootpath / ".msprof"
         base_url = _url(read("base_url"))
-        elsewhere = ("external",) if base_url else None
-        engines = tuple(config.getoption("msprof_engine", None) or elsewhere or read("engine") or ())
+        given = config.getoption("msprof_engine", None)
+        engines = _elsewhere(given) if base_url else tuple(given or read("engine") or ())
         reports = tuple(read("report") or ())
         return cls(
             engine=tuple(dict.fromkeys(engines)),
@@ -145,6 +146,16 @@ def _url(text: str | None) -> str | None:
     if text and not (text.startswith(("http://", "https://")) and urlsplit(text).hostname):
         raise ConfigurationError(f"--msprof-base-url needs an http:// or https:// URL, but got {redact(text)!r}")
     return text or None
+
+
+def _elsewhere(engines: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the engine of a service that runs elsewhere; another one that was asked for would be started here."""
+    if others := [name for name in engines or () if name != "external"]:
+        raise ConfigurationError(
+            f"--msprof-base-url measures a running service, as engine 'external', but --msprof-engine says "
+            f"{', '.join(others)}: give one of the two"
+        )
+    return ("external",)
 
 
 def _concurrencies(text: str) -> tuple[int, ...]:

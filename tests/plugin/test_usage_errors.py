@@ -38,6 +38,7 @@ def refused(project, *args):
         (["--msprof-model=./nowhere"], "no model in './nowhere': give --msprof-model a folder"),
         (["--msprof-config=nowhere.toml"], "nowhere.toml"),
         (["--msprof-base-url=localhost:8000", "--msprof-engine=external"], "http:// or https://"),
+        (["--msprof-base-url=http://127.0.0.1:1", "--msprof-engine=fake"], "'external', but --msprof-engine says fake"),
         (["-o", "msprof_repeat=often"], "--msprof-repeat needs a whole number from 1, but got 'often'"),
     ],
 )
