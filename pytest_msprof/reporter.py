@@ -233,7 +233,8 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
     yield from _wrapped(f"verdict: {study.verdict}", indent=9)
     if study.command:
         variables = "".join(f"{name}={value} " for name, value in study.environment.items())
-        yield "run it:"
+        keep = study.winner != 0 and "keep the default" in study.verdict
+        yield "the search's best, for whoever wants it nevertheless:" if keep else "run it:"
         yield f"  {variables}{study.command}"
     yield ""
 

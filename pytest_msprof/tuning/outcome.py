@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pytest_msprof.comparison import Delta, contrast
-from pytest_msprof.display import change, field_values, metric_value
+from pytest_msprof.display import change, field_values, metric_value, percent
 from pytest_msprof.errors import MsprofError
 from pytest_msprof.results import Run
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
@@ -157,14 +157,20 @@ def _against_default(
         text = f"the winner is worse than the default: {moved}; keep the default"
         return text, text
     return _SENTENCES.get(objective.verdict, _SENTENCES["inconclusive"]).format(
-        fields=fields, moved=moved, reason=objective.reason or "too few launches for a verdict"
+        fields=fields,
+        moved=moved,
+        reason=objective.reason or "too few launches for a verdict",
+        detectable=percent(objective.detectable),
     ), ""
 
 
 _SENTENCES = {
     "improved": "{fields}: {moved}",
     "descriptive": "{fields}: {moved}; {reason}",
-    "inconclusive": "not distinguishable from the default ({moved}): keep the default",
+    "inconclusive": (
+        "not distinguishable from the default ({moved}; these launches could have shown a change of {detectable}): "
+        "keep the default"
+    ),
 }
 
 
