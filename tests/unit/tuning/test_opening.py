@@ -1,0 +1,91 @@
+"""The same question resumes its study; another one starts anew and says what changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from measured import IDENTITY, make_plan, make_run
+
+from pytest_msprof import SearchSpace, choice
+from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.ids import new_id
+from pytest_msprof.tuning.opening import differences, open_study
+from pytest_msprof.tuning.storage import Database, Journals
+
+OTHER = make_plan(SearchSpace(choice("size", [1, 3])))
+
+
+def opened(shelf, plan=None, identity=IDENTITY, **options):
+    return open_study(shelf, identity, plan or make_plan(), session_id=new_id(), **options)
+
+
+@pytest.fixture(params=["journals", "database"])
+def shelf(request, tmp_path):
+    return Journals(tmp_path) if request.param == "journals" else Database(f"sqlite:///{tmp_path}/studies.db")
+
+
+def test_the_same_question_resumes(shelf):
+    first, _ = opened(shelf)
+    first.tell(first.ask(), make_run(1.0))
+
+    again, note = opened(shelf, make_plan(n_trials=9))
+
+    assert (again.name, note) == (first.name, "")
+    assert again.answered == 1
+    assert again.attributes["case"] == IDENTITY.case
+
+
+@pytest.mark.parametrize("changed", ["engine", "version", "model", "hardware"])
+def test_another_engine_or_machine_is_another_question(shelf, changed):
+    first, _ = opened(shelf)
+
+    other, note = opened(shelf, identity=replace(IDENTITY, **{changed: "another"}))
+
+    assert other.name != first.name
+    assert "another" in note
+
+
+def test_another_space_is_a_new_study_and_the_old_one_stays(shelf):
+    first, _ = opened(shelf)
+    other, note = opened(shelf, OTHER)
+
+    assert note == 'new study: default: {"size": 1} → {}; space: {"size": "1 | 2 | 4 | 8"} → {"size": "1 | 3"}'
+    assert opened(shelf)[0].name == first.name
+    assert opened(shelf, OTHER)[0].name == other.name
+
+
+def test_starting_over_leaves_the_old_answers_behind(shelf):
+    first, _ = opened(shelf)
+    first.tell(first.ask(), make_run(1.0))
+
+    fresh, note = opened(shelf, fresh=True)
+
+    assert (fresh.answered, note) == (0, "")
+    assert opened(shelf)[0].name == fresh.name
+
+
+def test_two_studies_of_one_name_in_part_do_not_meet(tmp_path):
+    shelf = Journals(tmp_path)
+    opened(shelf, make_plan(name="batching"))
+
+    _, note = opened(shelf, make_plan(SearchSpace(choice("size", [1, 3])), name="batching-of-requests"))
+
+    assert note == ""
+
+
+@pytest.mark.parametrize("explicit", ["mine", "url"])
+def test_a_study_that_was_named_must_match(shelf, explicit):
+    name = explicit if explicit == "mine" else "postgresql://user:hunter22@host/db"
+    opened(shelf, explicit=name)
+    opened(shelf, explicit=name)
+
+    with pytest.raises(ConfigurationError, match=r"answers another question: default: .* --msprof-fresh") as caught:
+        opened(shelf, OTHER, explicit=name)
+
+    assert "hunter22" not in str(caught.value)
+    assert opened(shelf, OTHER, explicit=name, fresh=True)[0].answered == 0
+
+
+def test_a_difference_that_words_do_not_show_is_one_of_the_space():
+    assert differences({"space_digest": "a"}, {"space_digest": "b"}) == "the space"

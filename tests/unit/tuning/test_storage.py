@@ -1,0 +1,81 @@
+"""A journal survives what a killed writer left in it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import optuna
+import pytest
+
+from pytest_msprof.errors import SchemaTooNew, StoreError
+from pytest_msprof.tuning.storage import Journals, open_journal, turn
+
+
+def note(path: Path, name: str) -> optuna.Study:
+    study = optuna.create_study(storage=open_journal(path), study_name="s", load_if_exists=True)
+    study.set_user_attr(name, 1)
+    return study
+
+
+@pytest.mark.parametrize("torn", [b'{"op', b"\x00" * 5000, b"x" * 9000])
+def test_what_is_appended_after_a_torn_line_is_kept(tmp_path, torn):
+    path = tmp_path / "s.journal"
+    note(path, "before")
+    with path.open("ab") as file:
+        file.write(torn)
+
+    note(path, "after")
+
+    assert note(path, "later").user_attrs == {"before": 1, "after": 1, "later": 1}
+
+
+def test_an_empty_or_absent_journal_is_a_new_one(tmp_path):
+    (tmp_path / "empty.journal").touch()
+
+    for name in ("empty", "absent", "folder/absent"):
+        assert note(tmp_path / f"{name}.journal", "x").user_attrs == {"x": 1}
+
+
+def test_a_journal_that_is_one_torn_line_is_emptied(tmp_path):
+    (tmp_path / "s.journal").write_bytes(b'{"op_code": 0')
+
+    assert note(tmp_path / "s.journal", "x").user_attrs == {"x": 1}
+
+
+def test_the_identity_of_a_study_lies_beside_its_journal(tmp_path):
+    shelf = Journals(tmp_path)
+    shelf.add("b", {"schema_version": 1, "facts": {"seed": 2}})
+    shelf.add("a", {"schema_version": 1, "facts": {"seed": 1}})
+
+    assert shelf.names() == ["a", "b"]
+    assert shelf.facts("b") == {"seed": 2}
+
+
+def test_an_identity_that_is_newer_or_damaged_is_named(tmp_path):
+    shelf = Journals(tmp_path)
+    shelf.add("newer", {"schema_version": 99, "facts": {}})
+    (tmp_path / "damaged.json").write_text("{")
+
+    with pytest.raises(SchemaTooNew, match=r"newer\.json has schema version 99"):
+        shelf.facts("newer")
+    with pytest.raises(StoreError, match=r"damaged\.json"):
+        shelf.facts("damaged")
+
+
+def _enter(path: Path, pipe: multiprocessing.connection.Connection) -> None:
+    pipe.send("waiting")
+    with turn(path):
+        pipe.send("entered")
+
+
+def test_a_turn_excludes_other_processes_until_it_ends(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    other = context.Process(target=_enter, args=(tmp_path / "turn", there))
+    with turn(tmp_path / "turn"):
+        other.start()
+        assert here.recv() == "waiting"
+        assert not here.poll(0.1)
+    assert here.recv() == "entered"
+    other.join()

@@ -1,0 +1,221 @@
+"""A study proposes each configuration once, and remembers what came of it whoever asks."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from measured import SPACE, make_plan, make_run, make_study
+
+from pytest_msprof import SearchSpace, choice, floats, integers
+from pytest_msprof.errors import MetricMissing
+from pytest_msprof.ids import new_id
+from pytest_msprof.tuning.study import Exhausted
+
+ASKER = """
+import signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from measured import make_run, make_study
+from pytest_msprof.tuning.study import Exhausted
+study = make_study(Path(sys.argv[1]), session=sys.argv[3])
+try:
+    while True:
+        proposal = study.ask()
+        print(proposal.number, proposal.fields["size"], flush=True)
+        if sys.argv[4] == "stay":
+            signal.pause()
+        study.tell(proposal, make_run(1.0))
+except Exhausted:
+    pass
+"""
+
+
+def asker(folder: Path, session: str, then: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", ASKER, str(folder), str(Path(__file__).parent), session, then]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def measured(study, throughput=lambda fields: 100.0 * fields.get("size", 1), ttft=lambda _: 0.1):
+    """Tell a study everything it asks for; return the proposals."""
+    found = []
+    try:
+        while True:
+            proposal = study.ask()
+            study.tell(proposal, make_run(throughput(proposal.fields), ttft(proposal.fields)))
+            found.append(proposal)
+    except Exhausted:
+        return found
+
+
+def test_the_default_comes_first_and_every_other_configuration_once(tmp_path):
+    proposals = measured(make_study(tmp_path))
+
+    assert proposals[0].fields == {"size": 1}
+    assert [proposal.number for proposal in proposals] == [0, 1, 2, 3]
+    assert sorted(proposal.fields["size"] for proposal in proposals) == [1, 2, 4, 8]
+
+
+def test_a_default_that_leaves_everything_to_the_engine_is_no_point_of_the_space(tmp_path):
+    proposals = measured(make_study(tmp_path, make_plan(SearchSpace(choice("size", [1, 2])))))
+
+    assert proposals[0].fields == {}
+    assert sorted(proposal.fields["size"] for proposal in proposals[1:]) == [1, 2]
+
+
+def test_conditions_of_the_space_cost_no_trial(tmp_path):
+    space = SearchSpace(integers("size", 1, 4), integers("depth", 1, 4), where=["size * depth == 4"])
+
+    proposals = measured(make_study(tmp_path, make_plan(space)))
+
+    assert sorted((p.fields["size"], p.fields["depth"]) for p in proposals[1:]) == [(1, 4), (2, 2), (4, 1)]
+
+
+def test_an_endless_space_is_never_exhausted(tmp_path):
+    study = make_study(tmp_path, make_plan(SearchSpace(floats("share", 0.0, 1.0), default={"share": 0.5})))
+
+    values = [study.ask().fields["share"] for _ in range(5)]
+
+    assert values[0] == 0.5
+    assert len(set(values)) == 5
+    assert all(0 <= value <= 1 for value in values)
+
+
+def test_the_same_seed_proposes_the_same(tmp_path):
+    one, other = (measured(make_study(tmp_path / name, make_plan(seed=3))) for name in "ab")
+
+    assert [proposal.fields for proposal in one] == [proposal.fields for proposal in other]
+
+
+def test_what_became_of_a_trial_is_remembered(tmp_path):
+    study = make_study(tmp_path, make_plan(subject_to={"ttft.p50": 0.2}))
+    fast, slow, crashed = study.ask(), study.ask(), study.ask()
+    study.tell(fast, make_run(100.0, ttft=0.1))
+    study.tell(slow, make_run(200.0, ttft=0.3))
+    study.fail(crashed, "out of memory", "it wanted 20 GiB", "last words")
+
+    good, infeasible, failed = study.records()
+
+    assert (good.state, good.value, good.metrics) == ("measured", 100.0, {"output_throughput": 100.0, "ttft.p50": 0.1})
+    assert (infeasible.state, infeasible.value) == ("infeasible", 200.0)
+    assert (failed.state, failed.value, failed.failure) == ("failed", None, "out of memory")
+    assert (failed.reason, failed.log_tail) == ("it wanted 20 GiB", "last words")
+    assert study.ranking() == {"winner": 0, "default": 0}
+    assert study.to_confirm() == {"default": 0}
+
+
+def test_a_study_whose_first_trials_fail_goes_on(tmp_path):
+    study = make_study(tmp_path)
+    for _ in range(2):
+        study.fail(study.ask(), "does not start", "no")
+
+    third = study.ask()
+    study.tell(third, make_run(1.0))
+
+    assert [record.state for record in study.records()] == ["failed", "failed", "measured"]
+
+
+def test_a_second_report_of_one_trial_is_ignored(tmp_path):
+    study = make_study(tmp_path)
+    proposal = study.ask()
+    study.tell(proposal, make_run(1.0))
+
+    study.tell(proposal, make_run(2.0))
+    study.fail(proposal, "timeout", "too late")
+    study.release(proposal)
+
+    assert [record.value for record in study.records()] == [1.0]
+
+
+@pytest.mark.parametrize("ttft", [math.nan, math.inf])
+def test_what_is_no_number_is_refused_before_the_study_hears_of_it(tmp_path, ttft):
+    study = make_study(tmp_path, make_plan(objective="ttft.p50"))
+    proposal = study.ask()
+
+    with pytest.raises(MetricMissing):
+        study.tell(proposal, make_run(1.0, ttft=ttft))
+
+    assert not proposal.told
+    assert study.records() == ()
+
+
+def test_the_best_two_are_confirmed_beside_the_default(tmp_path):
+    study = make_study(tmp_path)
+    proposals = measured(study)
+    by_size = {proposal.fields["size"]: proposal.number for proposal in proposals}
+
+    assert study.ranking() == study.to_confirm() == {"winner": by_size[8], "runner-up": by_size[4], "default": 0}
+
+
+def test_less_is_better_where_the_metric_says_so(tmp_path):
+    study = make_study(tmp_path, make_plan(objective="ttft.p50"))
+    proposals = measured(study, ttft=lambda fields: 1 / fields["size"])
+
+    assert proposals[study.ranking()["winner"]].fields == {"size": 8}
+
+
+def test_confirmations_count_for_the_session_that_made_them(tmp_path):
+    study = make_study(tmp_path, session=(session := new_id()))
+    study.confirm(session, "winner", 1, {"number": 2, "run": "b"})
+    study.confirm(session, "winner", 0, {"number": 2, "run": "a"})
+    study.confirm(session, "default", 0, {"number": 0, "failure": "timeout", "reason": "too slow"})
+    study.confirm(session, "runner-up", 0, {"number": 1, "lease": {}})
+
+    assert [entry["run"] for entry in study.confirmations(session)["winner"]] == ["a", "b"]
+    assert study.confirmations(session).keys() == {"winner", "default"}
+    assert study.confirmations(new_id()) == {}
+
+
+def test_a_later_session_goes_on_where_the_first_one_stopped(tmp_path):
+    first = make_study(tmp_path)
+    for _ in range(2):
+        proposal = first.ask()
+        first.tell(proposal, make_run(1.0))
+    first.ask()
+    first.release(first.ask())
+
+    second = make_study(tmp_path)
+
+    assert first.answered == 0
+    assert second.answered == 2
+    third = second.ask()
+    assert third.number not in [record.number for record in second.records()]
+    second.tell(third, make_run(1.0))
+    assert len({record.fields["size"] for record in second.records()}) == 3
+
+
+def test_a_trial_of_a_process_that_died_is_free_again(tmp_path):
+    with asker(tmp_path, new_id(), "stay") as other:
+        other.stdout.readline()
+        other.send_signal(signal.SIGKILL)
+
+    study = make_study(tmp_path)
+
+    assert not study.is_busy()
+    assert study.ask().number == 0
+
+
+def test_a_trial_of_a_process_that_lives_is_left_to_it(tmp_path):
+    with asker(tmp_path, new_id(), "stay") as other:
+        other.stdout.readline()
+        study = make_study(tmp_path)
+
+        assert study.is_busy()
+        assert len(measured(study)) == 3
+        other.kill()
+
+    assert not study.is_busy()
+
+
+def test_two_processes_share_a_study_without_measuring_anything_twice(tmp_path):
+    session = new_id()
+    with asker(tmp_path, session, "go on") as one, asker(tmp_path, session, "go on") as other:
+        lines = [line.split() for process in (one, other) for line in process.communicate()[0].splitlines()]
+
+    assert sorted(int(number) for number, _ in lines) == [0, 1, 2, 3]
+    assert sorted(int(size) for _, size in lines) == [1, 2, 4, 8]
+    assert SPACE.size() == 4
