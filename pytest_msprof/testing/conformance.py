@@ -160,7 +160,9 @@ class BenchmarkConformance:
             url = engine.base_url
             self.point_at(url)
             port = urlsplit(url).port or 0
-            context = LaunchContext(EngineProcess.start, tmp_path, rootdir=Path.cwd(), port=port, model="fake")
+            context = LaunchContext(
+                EngineProcess.start, tmp_path, rootdir=Path.cwd(), port=port, model="fake", base_url=url
+            )
             job = LoadJob(workload, Target(url, "fake", tokenizer), tmp_path, context=context)
             return make_generator(benchmark_class).generate(job)
 

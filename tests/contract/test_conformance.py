@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 
 from msprof_plugins.load import StreamingLoad
+from pytest_msprof import BenchmarkInterface, PerformanceIndex
 from pytest_msprof.testing import BenchmarkConformance, FakeSimulator, SimulatorConformance
 
 
@@ -22,6 +26,46 @@ class TestStreamingLoad(BenchmarkConformance):
     @pytest.fixture
     def benchmark_class(self):
         return StreamingLoad
+
+
+PROGRAM = """
+import json, sys, time, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+url, number, concurrency = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+body = json.dumps({"model": "fake", "prompt": "Hello", "max_tokens": 8}).encode()
+
+def ask(_):
+    try:
+        with urllib.request.urlopen(url + "/v1/completions", body) as answer:
+            return json.load(answer)["usage"]["completion_tokens"]
+    except OSError:
+        return 0
+
+begin = time.monotonic()
+with ThreadPoolExecutor(concurrency) as threads:
+    tokens = list(threads.map(ask, range(number)))
+print(json.dumps({"tokens": tokens, "seconds": time.monotonic() - begin}))
+"""
+
+
+class Program(BenchmarkInterface):
+    def update_command(self):
+        address = self.context.base_url
+        self.command = [sys.executable, "-c", PROGRAM, address, str(self.num_prompts), "$CONCURRENCY"]
+
+    def get_performance_index(self):
+        found = json.loads(self.get_last_log(1))
+        answered = sum(1 for tokens in found["tokens"] if tokens)
+        return PerformanceIndex(
+            generate_speed=sum(found["tokens"]) / found["seconds"], success_rate=answered / self.num_prompts
+        )
+
+
+class TestProgramThatAsksItsContextWhereTheEngineIs(BenchmarkConformance):
+    @pytest.fixture
+    def benchmark_class(self):
+        return Program
 
 
 def outcome(pytester, suite: str) -> dict[str, int]:
