@@ -39,7 +39,8 @@ def pytest_msprof_settings(config: pytest.Config) -> Any:
 def pytest_msprof_launch_service(simulator: Any, item: pytest.Item) -> Any:
     """Start the engine that *simulator* operates, in another way than a local process.
 
-    Return a `pytest_msprof.service.Service`, or None to leave it to the next.
+    It knows its launch context and carries the fields to start with. Return a
+    `pytest_msprof.service.Service`, or None to leave it to the next.
     """
 
 

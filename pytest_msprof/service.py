@@ -22,7 +22,7 @@ from pytest_msprof.readiness import wait_until_ready
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 
-__all__ = ["Service", "answers", "bind", "launch"]
+__all__ = ["Service", "answers", "bind", "configure", "launch"]
 
 PROBE_TIMEOUT = 2.0
 WARM_UP_TIMEOUT = 120.0
@@ -101,6 +101,21 @@ def bind(
     return tuple(bound)
 
 
+def configure(
+    simulator: SimulatorInterface,
+    *,
+    engine: str,
+    fields: Mapping[str, Value],
+    declared: Mapping[str, OptimizerConfigField],
+    context: LaunchContext,
+) -> tuple[OptimizerConfigField, ...]:
+    """Tell *simulator* where it is launched, and give it *fields*; return what it was given."""
+    simulator.configure(context)
+    params = bind(fields, simulator, declared, engine)
+    simulator.data_field = params
+    return params
+
+
 def launch(
     simulator: SimulatorInterface,
     *,
@@ -116,9 +131,7 @@ def launch(
     the simulator's `readiness_timeout`, and `ServiceError` when it refuses the warm-up request.
     """
     started = time.monotonic()
-    simulator.configure(context)
-    params = bind(fields, simulator, declared, engine)
-    simulator.data_field = params
+    params = configure(simulator, engine=engine, fields=fields, declared=declared, context=context)
     if callable(prepare := getattr(simulator, "prepare", None)):
         prepare()
     if simulator.update_config(params) is False:

@@ -23,7 +23,7 @@ from pytest_msprof.process import EngineProcess
 from pytest_msprof.redaction import redact
 from pytest_msprof.registry import REGISTRY, Registry
 from pytest_msprof.results import Run, Value
-from pytest_msprof.service import Service, launch
+from pytest_msprof.service import Service, configure, launch
 from pytest_msprof.slots import Slot, free_port
 from pytest_msprof.store import PartialRun, RunStore
 
@@ -162,13 +162,11 @@ class MsprofSession:
         launch_id = self.id if self.options.base_url else new_id()
         context = self.context(self.options.folder / "logs" / launch_id, devices=slot.devices)
         operator = simulator(bak_path=context.folder)
+        given: dict[str, Any] = {"engine": engine, "fields": fields, "declared": declared, "context": context}
+        if hook.pytest_msprof_launch_service.get_hookimpls():
+            configure(operator, **given)
         service: Service = hook.pytest_msprof_launch_service(simulator=operator, item=item) or launch(
-            operator,
-            engine=engine,
-            fields=fields,
-            declared=declared,
-            context=context,
-            is_ready=lambda started: hook.pytest_msprof_service_ready(service=started),
+            operator, **given, is_ready=lambda started: hook.pytest_msprof_service_ready(service=started)
         )
         service.launch_id = launch_id
         service.environment |= {"hardware": hardware(), "ready_after": service.ready_after}

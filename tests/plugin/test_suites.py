@@ -112,3 +112,35 @@ def test_one_launch_serves_every_concurrency_and_the_first_session_becomes_golde
     second.stdout.no_fnmatch_line("*golden recorded*")
     second.stdout.fnmatch_lines(["test_chat[[]fake-1[]]: descriptive (1 launch)", "*output_throughput*1+1*"])
     second.stdout.fnmatch_lines(["*ComparisonWarning*is descriptive*"])
+
+
+def test_a_hook_launches_a_service_with_the_fields_and_the_context_of_the_launch(project):
+    project.conftest(
+        """
+        from pytest_msprof.readiness import wait_until_ready
+        from pytest_msprof.service import Service, answers
+
+        def pytest_msprof_launch_service(simulator, item):
+            fields = {entry.name: entry.value for entry in simulator.data_field if entry.value is not None}
+            simulator.update_command()
+            simulator.run()
+            wait_until_ready(simulator.process, lambda: answers(simulator.base_url), timeout=30)
+            where = simulator.root_url, simulator.served_model
+            return Service("fake", simulator, *where, fields, simulator.context.folder)
+        """
+    )
+    project.suite(
+        """
+        @pytest.fixture
+        def service_fields():
+            return {"capacity": 2}
+
+
+        def test_load(service, load_generator, record):
+            record(load_generator.run(LOAD, service))
+        """
+    )
+    project.run().assert_outcomes(passed=1)
+    (run,) = project.runs()
+    assert run.fields == {"capacity": 2}
+    assert project.engines() == []
