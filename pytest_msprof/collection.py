@@ -120,7 +120,7 @@ def case_of(item: pytest.Item) -> str:
     part = slot.id if slot else f"repeat{repeat_of(item)}" if REPEAT in _parameters(item) else ""
     if not part:
         return item.nodeid
-    return re.sub(rf"-?{re.escape(part)}\]$", "]", item.nodeid).replace("[]", "")
+    return re.sub(rf"-?{re.escape(part)}\]$", "]", item.nodeid).removesuffix("[]")
 
 
 def put_in_order(items: list[pytest.Item]) -> None:
