@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -93,11 +93,16 @@ class MsprofSession:
         return ServicePool([Slot(devices) for devices in groups], on_wait=self._say)
 
     def _say(self, text: str) -> None:
-        """Write one line to the terminal at once; a worker of pytest-xdist has none."""
-        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None:
+        """Write one line to the terminal at once, past the capturing of the running test; a worker has none."""
+        manager = self.config.pluginmanager
+        terminal: Any = manager.get_plugin("terminalreporter")
+        capture: Any = manager.get_plugin("capturemanager")
+        if terminal is None:
+            return
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
             terminal.ensure_newline()
             terminal.write_line(f"msprof: {text}")
+            terminal.flush()
 
     @cached_property
     def model_digest(self) -> str:
