@@ -1,7 +1,8 @@
-"""An engine ends with its launch or its service, whatever the plugin's own `stop` does."""
+"""An engine is ready when it answered, says why when it does not, and ends with its launch or its service."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_msprof.errors import ServiceNotReady
+from pytest_msprof import OptimizerConfigField, integers
+from pytest_msprof.errors import ServiceError, ServiceExited, ServiceNotReady, UnknownName
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
 from pytest_msprof.process import EngineProcess
-from pytest_msprof.service import launch
+from pytest_msprof.service import Service, answers, bind, launch
+from pytest_msprof.slots import free_port
+from pytest_msprof.testing import FakeSimulator
 
 
 class Deaf(SimulatorInterface):
@@ -87,3 +91,104 @@ def test_a_service_elsewhere_that_never_answers_is_named_without_its_password(tm
         started(Elsewhere(), tmp_path)
 
     assert "pa55w0rd" not in str(raised.value)
+
+
+class Fake(FakeSimulator):
+    readiness_timeout = 5.0
+
+
+def launched(folder: Path, fields: dict[str, Any] | None = None, **behaviour: Any) -> Service:
+    kind = type("Told", (Fake,), {"behaviour": behaviour})
+    folder.mkdir(exist_ok=True)
+    context = LaunchContext(EngineProcess.start, folder, port=free_port())
+    return launch(kind(), engine="fake", fields=fields or {}, declared={}, context=context)
+
+
+def test_an_engine_is_ready_when_it_answered_a_request(tmp_path):
+    service = launched(tmp_path, {"capacity": 3})
+    try:
+        assert answers(f"{service.base_url}/health")
+        assert (service.model, service.fields, service.process.poll()) == ("fake", {"capacity": 3}, None)
+        assert service.ready_after > 0
+        assert "--capacity=3" in service.environment["command"]
+        assert service.environment["version"] == "fake"
+    finally:
+        service.stop()
+    assert not answers(f"{service.base_url}/health")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "failure", "message"),
+    [
+        (
+            {"exit_at_start": 3, "say": "error: unrecognized arguments: --turbo"},
+            "bad option",
+            "exit code 3 (bad option)",
+        ),
+        ({"oom": True}, "out of memory", "CUDA out of memory"),
+        ({"fail_every": 1}, "does not start", "is healthy, but refused a warm-up request: "),
+        ({"api_key": "another"}, "does not start", "Unauthorized"),
+    ],
+)
+def test_a_launch_that_fails_says_why(tmp_path, behaviour, failure, message):
+    with pytest.raises(ServiceError) as caught:
+        launched(tmp_path, **behaviour)
+
+    assert message in str(caught.value)
+    assert caught.value.failure == failure
+
+
+def test_a_plugin_may_say_itself_when_a_service_is_ready(tmp_path):
+    asked = []
+    context = LaunchContext(EngineProcess.start, tmp_path, port=free_port())
+    broken = type("Broken", (Fake,), {"behaviour": {"fail_every": 1}})()
+
+    service = launch(
+        broken,
+        engine="fake",
+        fields={},
+        declared={},
+        context=context,
+        is_ready=lambda found: asked.append(found) or True,
+    )
+
+    service.stop()
+    assert asked == [service]
+
+
+def test_an_end_is_noticed_at_once_and_a_coming_one_is_waited_for(tmp_path):
+    service = launched(tmp_path, start_delay=0)
+    service.check()
+    os.kill(service.process.pid, signal.SIGTERM)
+    with pytest.raises(ServiceExited):
+        service.check(patience=10)
+
+
+def test_fields_are_the_engines_own_or_say_where_they_belong():
+    told = OptimizerConfigField(name="TOLD", config_position="env", min=0, max=9)
+    silent = integers("silent", 0, 9)
+
+    bound = bind({"capacity": 2, "TOLD": 3}, Fake(), {"TOLD": told}, "fake")
+    assert [(entry.name, entry.value) for entry in bound] == [("capacity", 2), ("TOLD", 3)]
+
+    with pytest.raises(UnknownName, match="unknown field of engine 'fake' 'silent'"):
+        bind({"silent": 1}, Fake(), {"silent": silent}, "fake")
+    with pytest.raises(UnknownName, match="did you mean 'capacity'"):
+        bind({"capacitee": 1}, Fake(), {}, "fake")
+
+
+def test_a_run_carries_no_secret_of_its_command_and_variables(tmp_path):
+    class Telltale(Fake):
+        def update_command(self) -> None:
+            super().update_command()
+            self.command += ["--api-key", "s3cr3t-key"]
+            self.env |= {"ENGINE_TOKEN": "s3cr3t-token", "ENGINE_MODE": "fast"}
+            self.api_key = "s3cr3t-key"
+
+    context = LaunchContext(EngineProcess.start, tmp_path, port=free_port())
+    service = launch(Telltale(), engine="fake", fields={}, declared={}, context=context)
+    service.stop()
+
+    assert service.environment["command"].endswith("--api-key '***'")
+    assert service.environment["variables"] == {"ENGINE_TOKEN": "***", "ENGINE_MODE": "fast"}
+    assert "s3cr3t" not in repr(service.target)
