@@ -46,7 +46,7 @@ def pytest_msprof_launch_service(simulator: Any, item: pytest.Item) -> Any:
 
 @pytest.hookspec(firstresult=True)
 def pytest_msprof_service_ready(service: Any) -> bool | None:
-    """Say whether a started service is ready; None leaves it to health and a warm-up request."""
+    """Say whether a healthy service is ready; False is asked again, None leaves it to a warm-up request."""
 
 
 @pytest.hookspec(firstresult=True)

@@ -163,8 +163,12 @@ def _ready(
         fields=dict(fields),
         folder=context.folder,
     )
-    if is_ready(service) is None:
+    answer = is_ready(service)
+    if answer is None:
         _warm_up(service)
+    elif not answer:
+        left = started + simulator.readiness_timeout - time.monotonic()
+        wait_until_ready(waiting_for, lambda: bool(is_ready(service)), timeout=left)
     service.ready_after = time.monotonic() - started
     service.environment = {
         "engine": engine,

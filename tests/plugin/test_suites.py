@@ -144,3 +144,27 @@ def test_a_hook_launches_a_service_with_the_fields_and_the_context_of_the_launch
     (run,) = project.runs()
     assert run.fields == {"capacity": 2}
     assert project.engines() == []
+
+
+def test_a_service_that_a_hook_calls_unready_is_asked_about_until_it_is_ready(project):
+    project.conftest(
+        """
+        asked = []
+
+        def pytest_msprof_service_ready(service):
+            asked.append(service.base_url)
+            return len(asked) > 2
+
+        def pytest_msprof_terminal_lines(summary):
+            return [f"asked {len(asked)} times"]
+        """
+    )
+    project.suite(
+        """
+        def test_load(service, load_generator, record):
+            record(load_generator.run(LOAD, service))
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["asked 3 times"])
