@@ -8,6 +8,7 @@ from pytest_msprof.errors import ConfigurationError, LoadError, MsprofError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
 from pytest_msprof.metrics import from_index
+from pytest_msprof.registry import REGISTRY
 from pytest_msprof.results import Measurement, PerformanceIndex, Value
 
 __all__ = ["ProcessBenchmark"]
@@ -28,7 +29,8 @@ class ProcessBenchmark(LoadGenerator):
     @property
     def data_field(self) -> tuple[OptimizerConfigField, ...]:
         """The benchmark's own fields, all of them load-side."""
-        return self._class().data_field
+        declared: tuple[OptimizerConfigField, ...] = REGISTRY.benchmarks.make(self._class).data_field
+        return declared
 
     def generate(self, job: LoadJob) -> Measurement:
         """Run the program once and read its result.
@@ -37,7 +39,7 @@ class ProcessBenchmark(LoadGenerator):
         """
         if job.context is None:
             raise ConfigurationError(f"benchmark {self._class.__name__} starts a program and needs a launch context")
-        benchmark = self._class(bak_path=job.folder)
+        benchmark: BenchmarkInterface = REGISTRY.benchmarks.make(self._class, bak_path=job.folder)
         benchmark.configure(job.context)
         benchmark.num_prompts = job.workload.num_requests
         benchmark.data_field = _fields(benchmark, job)

@@ -65,7 +65,7 @@ def _generator() -> LoadGenerator:
     problems = discover()
     if "builtin" not in REGISTRY.benchmarks and problems:
         raise problems[0]
-    generator: LoadGenerator = REGISTRY.benchmarks.get("builtin")()
+    generator: LoadGenerator = REGISTRY.benchmarks.make("builtin")
     return generator
 
 
@@ -77,7 +77,7 @@ def _target(args: argparse.Namespace, folder: Path) -> Target:
 
     if "external" not in REGISTRY.simulators:
         raise UnknownName("engine", "external", REGISTRY.simulators.names())
-    simulator: SimulatorInterface = REGISTRY.simulators.get("external")()
+    simulator: SimulatorInterface = REGISTRY.simulators.make("external")
     context = LaunchContext(
         launcher=EngineProcess.start, folder=folder, model=args.model or None, base_url=args.url.rstrip("/")
     )

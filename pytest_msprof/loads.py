@@ -11,6 +11,7 @@ from pytest_msprof.benchmark_process import ProcessBenchmark
 from pytest_msprof.errors import LoadError, PluginError
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
+from pytest_msprof.registry import REGISTRY
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run, Value
 from pytest_msprof.service import Service
@@ -29,11 +30,11 @@ DYING = 0.5
 def make_generator(registered: Any) -> LoadGenerator:
     """Turn what was registered into a load generator.
 
-    Raises `PluginError` for a class of neither interface.
+    Raises `PluginError` for a class of neither interface, and for one that cannot be made.
     """
     if isinstance(registered, type) and issubclass(registered, BenchmarkInterface):
         return ProcessBenchmark(registered)
-    generator = registered() if isinstance(registered, type) else registered
+    generator = REGISTRY.benchmarks.make(registered) if isinstance(registered, type) else registered
     if isinstance(generator, LoadGenerator):
         return generator
     raise PluginError(f"a load generator must be a LoadGenerator or a BenchmarkInterface, but got {registered!r}")

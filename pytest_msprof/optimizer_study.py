@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_msprof.config_toml import to_space
-from pytest_msprof.errors import ConfigurationError, MsprofError, PluginError
+from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.interfaces import BenchmarkInterface
 from pytest_msprof.registry import BUILT_IN, REGISTRY, Register
@@ -42,7 +42,7 @@ class OptimizerStudy:
         Raises `ConfigurationError` when there is no field to search, and `PluginError` when a
         plugin's class cannot be made.
         """
-        simulator, load = _made(engine, REGISTRY.simulators), _made(benchmark, REGISTRY.benchmarks)
+        simulator, load = REGISTRY.simulators.make(engine), REGISTRY.benchmarks.make(benchmark)
         wanted = (
             *_wanted(engine, REGISTRY.simulators, simulator.data_field, settings),
             *_wanted(benchmark, REGISTRY.benchmarks, load.data_field, settings),
@@ -77,16 +77,6 @@ def current() -> OptimizerStudy:
     if _current is None:
         raise ConfigurationError("the optimizer's suite is run by 'pytest-msprof optimizer'")
     return _current
-
-
-def _made(name: str, register: Register) -> Any:
-    try:
-        return register.get(name)()
-    except MsprofError:
-        raise
-    except Exception as error:
-        source = register.source(name)
-        raise PluginError(f"{register.kind} {name!r} of {source!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _wanted(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pytest_msprof.errors import PluginError, UnknownName
+from pytest_msprof.errors import MsprofError, PluginError, UnknownName
 
 __all__ = ["REGISTRY", "Register", "Registry", "register_benchmarks", "register_simulator", "registering"]
 
@@ -58,6 +58,21 @@ class Register:
         except KeyError:
             raise UnknownName(self.kind, name, self._entries) from None
 
+    def make(self, wanted: str | type, **options: Any) -> Any:
+        """Make an instance of the class behind a name, or of a class that a caller has got already.
+
+        Raises `UnknownName` for a name, and `PluginError` with the class and its source for a
+        constructor that fails in any way of its own.
+        """
+        cls = self.get(wanted) if isinstance(wanted, str) else wanted
+        try:
+            return cls(**options)
+        except MsprofError:
+            raise
+        except Exception as error:
+            what = f"{self.kind} {_spell(cls)} of {self._source_of(cls)!r}"
+            raise PluginError(f"{what} cannot be made: {type(error).__name__}: {error}") from error
+
     def names(self) -> tuple[str, ...]:
         """Return every name, sorted."""
         return tuple(sorted(self._entries))
@@ -69,6 +84,9 @@ class Register:
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+    def _source_of(self, cls: type) -> str:
+        return next((entry.source for entry in self._entries.values() if entry.cls is cls), cls.__module__)
 
     def _check(self, name: object, cls: object, source: str) -> None:
         by = f" (by {source})" if source else ""

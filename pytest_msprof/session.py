@@ -166,7 +166,7 @@ class MsprofSession:
         hook: Any = item.ihook
         launch_id = self.id if self.options.base_url else new_id()
         context = self.context(self.options.folder / "logs" / launch_id, devices=slot.devices)
-        operator = simulator(bak_path=context.folder)
+        operator = self.registry.simulators.make(simulator, bak_path=context.folder)
         given: dict[str, Any] = {"engine": engine, "fields": fields, "declared": declared, "context": context}
         if hook.pytest_msprof_launch_service.get_hookimpls():
             configure(operator, **given)
@@ -249,7 +249,7 @@ class MsprofSession:
 
     def operator(self, simulator: type[SimulatorInterface]) -> SimulatorInterface:
         """Return an instance that knows where it is, without a folder of its own: for questions."""
-        made = simulator()
+        made: SimulatorInterface = self.registry.simulators.make(simulator)
         made.configure(self.context(None))
         return made
 

@@ -117,6 +117,44 @@ def test_a_broken_plugin_is_named_with_its_distribution(project, monkeypatch):
     assert "RuntimeError: no driver" in message
 
 
+INVALID = """
+from pytest_msprof import LoadGenerator, SimulatorInterface
+
+class Invalid(SimulatorInterface):
+    base_url = "http://127.0.0.1:1/health"
+
+    def __init__(self, *args, **options):
+        raise ValueError("Settings is invalidator.")
+
+    def update_command(self):
+        pass
+
+class InvalidLoad(LoadGenerator):
+    def __init__(self):
+        raise ValueError("Settings is invalidator.")
+
+    def generate(self, job):
+        pass
+
+def pytest_msprof_register_simulators(registry):
+    registry.simulators.add("invalid", Invalid)
+
+def pytest_msprof_register_benchmarks(registry):
+    registry.benchmarks.add("invalid", InvalidLoad)
+"""
+
+
+@pytest.mark.parametrize("option", ["--msprof-engine=invalid", "--msprof-load=invalid"])
+def test_a_plugin_that_cannot_be_made_is_named_with_what_it_says(project, option):
+    project.conftest('pytest_plugins = ["mine"]')
+    (project.path / "mine.py").write_text(INVALID)
+    project.suite(TUNE.format(arguments=f"{GOOD}, {REST}"))
+
+    message = refused(project, option)
+
+    assert "of 'mine' cannot be made: ValueError: Settings is invalidator." in message
+
+
 @pytest.mark.parametrize("option", ["--msprof-engine=fakes", "--msprof-repeat=0"])
 def test_workers_leave_a_usage_error_to_the_controller(project, option):
     project.suite(REGRESSION)

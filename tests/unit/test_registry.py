@@ -80,6 +80,23 @@ def test_of_two_equals_the_later_one_counts(registry: Registry) -> None:
     assert registry.simulators.get("x") is second
 
 
+class Invalid(SimulatorInterface):
+    base_url = "http://127.0.0.1:1/health"
+
+    def __init__(self, **options: object) -> None:
+        raise ValueError("Settings is invalidator.")
+
+    def update_command(self) -> None:
+        """Never asked for."""
+
+
+@pytest.mark.parametrize("wanted", ["x", Invalid])
+def test_a_constructor_that_raises_is_an_error_of_its_plugin(registry: Registry, wanted: str | type) -> None:
+    registry.simulators.add("x", Invalid, source="my-dist")
+    with pytest.raises(PluginError, match=r"Invalid of 'my-dist' cannot be made: ValueError: Settings is inv"):
+        registry.simulators.make(wanted)
+
+
 def test_what_is_registered_while_a_plugin_loads_is_attributed_to_it(registry: Registry) -> None:
     with registering("stranger-dist"):
         registry.simulators.add("x", engine("conftest"))
