@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import NamedTuple
 
 import psutil
@@ -17,6 +18,9 @@ import pytest
 
 from pytest_msprof.results import Run
 from pytest_msprof.store import RunStore
+
+for name in ("pytest_msprof.studies", "pytest_msprof.testing.fake_simulator", "msprof_plugins.load"):
+    import_module(name)  # what a run inside a test imports is forgotten with it, and imported again by the next
 
 PATIENCE = 60.0
 """Seconds until a test gives up on a process; nothing here takes a quarter of it."""
@@ -33,10 +37,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from pytest_msprof import OptimizerConfigField, slots
 from pytest_msprof.testing import FakeSimulator, fake_command
 
-slots._shared_folder = lambda: Path({locks!r})  # a test waits for no benchmark of this machine
+patch = pytest.MonkeyPatch()
 
 FAULTS = {{
     "": {{}},
@@ -66,6 +72,14 @@ class Fake(FakeSimulator):
 
 def pytest_msprof_register_simulators(registry):
     registry.simulators.add("fake", Fake)
+
+
+def pytest_configure():
+    patch.setattr(slots, "_shared_folder", lambda: Path({locks!r}))  # a test waits for no benchmark of this machine
+
+
+def pytest_unconfigure():
+    patch.undo()
 
 
 def pytest_runtest_logreport(report):
@@ -145,6 +159,10 @@ class Project:
     def run(self, *args: str) -> pytest.RunResult:
         """Run pytest to its end."""
         return self.pytester.runpytest_subprocess(*args, timeout=PATIENCE)
+
+    def collect(self, *args: str) -> pytest.RunResult:
+        """Run pytest in this process, for what ends before anything starts."""
+        return self.pytester.runpytest_inprocess(*args)
 
     @contextmanager
     def running(self, *args: str) -> Iterator[subprocess.Popen[str]]:
