@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         share,
         steps,
     )
+    from pytest_msprof.golden import Golden
     from pytest_msprof.interfaces import (
         BenchmarkInterface,
         LaunchContext,
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
         Stage,
         Target,
     )
+    from pytest_msprof.loads import Loader
     from pytest_msprof.metrics import from_index, measure
     from pytest_msprof.registry import register_benchmarks, register_simulator
     from pytest_msprof.results import Distribution, Measurement, PerformanceIndex, Run
     from pytest_msprof.samples import Sample, Samples
+    from pytest_msprof.service import Service
     from pytest_msprof.settings import Settings, get_settings, register_settings
     from pytest_msprof.space import SearchSpace
+    from pytest_msprof.tuning.trial import Trial
     from pytest_msprof.workload import Workload
 
 _HOMES = {
@@ -62,12 +66,16 @@ _HOMES = {
         "Stage",
         "Target",
     ),
+    "golden": ("Golden",),
+    "loads": ("Loader",),
     "metrics": ("from_index", "measure"),
     "registry": ("register_benchmarks", "register_simulator"),
     "results": ("Distribution", "Measurement", "PerformanceIndex", "Run"),
     "samples": ("Sample", "Samples"),
+    "service": ("Service",),
     "settings": ("Settings", "get_settings", "register_settings"),
     "space": ("SearchSpace",),
+    "tuning.trial": ("Trial",),
     "workload": ("Workload",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -78,9 +86,11 @@ __all__ = [
     "Comparison",
     "Delta",
     "Distribution",
+    "Golden",
     "LaunchContext",
     "LoadGenerator",
     "LoadJob",
+    "Loader",
     "Measurement",
     "MsprofError",
     "OptimizerConfigField",
@@ -91,11 +101,13 @@ __all__ = [
     "Sample",
     "Samples",
     "SearchSpace",
+    "Service",
     "Settings",
     "SimulatorInterface",
     "Stage",
     "Target",
     "Tolerance",
+    "Trial",
     "Workload",
     "choice",
     "compare",

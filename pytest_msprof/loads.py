@@ -73,11 +73,13 @@ class Loader:
             context=replace(self._session.context(partial.folder), base_url=service.base_url),
         )
         service.loads[workload_hash] += 1
+        service.is_loaded = True
         try:
             measurement = self._generate(job, service)
         except BaseException:
             partial.close() if partial.written else partial.discard()
             raise
+        service.is_loaded = False
         partial.complete(measurement.samples)
         run = self._run(run_id, measurement, workload, workload_hash, service, started_at)
         self._partials[run_id] = partial

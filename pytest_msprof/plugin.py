@@ -109,6 +109,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     put_in_order(items)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count what is left after every deselection: a verdict falls with the last launch of a case."""
+    from pytest_msprof.sessions import SESSION, session_of
+
+    if SESSION in session.config.stash:  # not where the collection was refused
+        session_of(session.config).expect([item for item in session.items if _is_ours(item)])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _is_ours(item):
+        from pytest_msprof.sessions import session_of
+
+        session_of(item.config).begin(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Give the items of a study their outcome: a crash is a finding, not an error of the test."""

@@ -62,6 +62,9 @@ class ServicePool:
         except (ServiceError, LoadError):
             self.stop()
             raise
+        finally:
+            if service.is_loaded:
+                self.stop()
 
     def _running(self, key: LeaseKey) -> Service | None:
         if self._service is None or key != self._key:

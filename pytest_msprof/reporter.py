@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_msprof.collection import is_worker
+from pytest_msprof.errors import UnknownName
 from pytest_msprof.sessions import options_of, session_of
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ class Reporter:
         self._config = config
         self.runs: list[Run] = []
         """Runs recorded so far, by any worker."""
-        self._comparisons: dict[str, Comparison] = {}
+        self._comparisons: dict[tuple[str, tuple[str, ...]], Comparison] = {}
+        """By case and first run: later repeats of a case replace the earlier ones' comparison."""
         self._studies: dict[str, StudySummary] = {}
         self._touched: set[str] = set()
         self._notes: list[str] = []
@@ -40,6 +43,7 @@ class Reporter:
         self._refused: set[str] = set()
         self._golden: list[str] = []
         self._reports: list[Path] = []
+        self._failed = False
         self._summary: SessionSummary | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -81,7 +85,7 @@ class Reporter:
 
         for entry in found.get("comparisons", ()):
             comparison = Comparison.model_validate(entry)
-            self._comparisons[comparison.case] = comparison
+            self._comparisons[comparison.case, comparison.current_run_ids[:1]] = comparison
 
     def _take_study(self, found: dict[str, Any]) -> None:
         from pytest_msprof.summary import StudySummary
@@ -94,20 +98,35 @@ class Reporter:
             self._studies[found["study"]] = StudySummary.model_validate(summary)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Stop the engines; then accept golden runs and write the reports, where something was measured."""
         if not _measured(self._config):
             return
-        session = session_of(self._config)
-        session.close()
+        session_of(self._config).close()
         if is_worker(self._config) or not (self.runs or self._touched):
             return
         self._take_open_studies()
-        self._accept_golden()
+        self._try("accept the golden runs", self._accept_golden)
         self._summary = self._summarize()
         self._write_reports(self._summary)
-        if (keep := options_of(self._config).keep) is not None:
-            session.store.prune(keep)
+        if options_of(self._config).keep is not None:
+            self._try("prune", self._prune)
+        if self._failed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _try(self, what: str, do: Callable[[], None]) -> None:
+        """Let one failure at the end of a session stop nothing else, and the session fail."""
+        try:
+            do()
+        except Exception as error:  # noqa: BLE001 - a plugin's report writer may raise anything
+            self._failed = True
+            self._notes.append(f"could not {what}: {type(error).__name__}: {error}")
+
+    def _prune(self) -> None:
+        from pytest_msprof.retention import prune
+
+        options = options_of(self._config)
+        prune(options.folder, options.keep or 0)
 
     def _take_open_studies(self) -> None:
         """Show studies that ended before their `[result]` as they stand."""
@@ -158,20 +177,22 @@ class Reporter:
             / "reports"
             / f"{summary.started_at:%Y%m%d-%H%M%S}-{summary.session_id[-4:]}"
         )
-        hook: Any = self._config.hook
         for name in wanted or DEFAULT_REPORTS:
-            if name == NO_REPORT:
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                written = hook.pytest_msprof_write_report(name=name, summary=summary, folder=folder)
-            except ImportError as error:
-                self._notes.append(f"no {name} report: {error.name} is missing; pip install 'pytest-msprof[reports]'")
-                continue
-            paths = [path for path in written if path is not None]
-            if not paths:
-                self._notes.append(f"no {name} report: nobody writes one of that name")
-            self._reports.extend(paths)
+            if name != NO_REPORT:
+                self._try(f"write the report {name!r}", partial(self._write_report, name, summary, folder))
+
+    def _write_report(self, name: str, summary: SessionSummary, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        hook: Any = self._config.hook
+        try:
+            written = hook.pytest_msprof_write_report(name=name, summary=summary, folder=folder)
+        except ImportError as error:
+            self._notes.append(f"no {name} report: {error.name} is missing; pip install 'pytest-msprof[reports]'")
+            return
+        paths = [path for path in written if path is not None]
+        if not paths:
+            raise UnknownName("report", name, DEFAULT_REPORTS)
+        self._reports.extend(paths)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

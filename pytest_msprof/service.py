@@ -48,6 +48,8 @@ class Service:
     environment: dict[str, Value] = field(default_factory=dict)
     ready_after: float = 0.0
     """Seconds from the start until it answered."""
+    is_loaded: bool = False
+    """Whether a load was begun and has not ended."""
     loads: Counter[str] = field(default_factory=Counter)
     """Loads sent so far, by workload hash: each gets new text."""
 

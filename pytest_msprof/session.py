@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_msprof.collection import FACTS, is_worker
+from pytest_msprof.collection import FACTS, case_of, is_worker
 from pytest_msprof.errors import ConfigurationError, ModelNotFound
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.golden import Golden, GoldenStore
@@ -63,6 +63,8 @@ class MsprofSession:
         """What each item of a study measures, by node id: a rerun measures the same."""
         self.awaited: set[tuple[str, str]] = set()
         """Studies, and the kind of item that waited for other workers there."""
+        self._expected: dict[str, set[str]] = defaultdict(set)
+        """Items that have not started, by case."""
         self._recorded: dict[tuple[str, str], list[Run]] = defaultdict(list)
         """Runs recorded in this process, by case and workload."""
 
@@ -137,7 +139,7 @@ class MsprofSession:
     ) -> Iterator[Service]:
         """Lend a service with *fields*; load-side ones among them are left to the load generator."""
         declared = {entry.name: entry for entry in space} if space else {}
-        load_fields = self.load_fields()
+        load_fields = self.load_fields
         server_side = {name: value for name, value in fields.items() if not is_load_side(name, load_fields)}
         if self.options.base_url and server_side:
             raise ConfigurationError(
@@ -173,10 +175,19 @@ class MsprofSession:
         service: Service = hook.pytest_msprof_launch_service(simulator=operator, item=item) or launch(
             operator, **given, is_ready=lambda started: hook.pytest_msprof_service_ready(service=started)
         )
+        try:
+            self._describe(service, launch_id, hook)
+        except BaseException:
+            service.stop()
+            raise
+        return service
+
+    @staticmethod
+    def _describe(service: Service, launch_id: str, hook: Any) -> None:
+        """Put the facts together that each run of *service* carries."""
         service.launch_id = launch_id
         service.environment |= {"hardware": hardware(), "ready_after": service.ready_after}
         hook.pytest_msprof_update_environment(environment=service.environment, service=service)
-        return service
 
     def context(self, folder: Path | None, *, devices: tuple[str, ...] = ()) -> LaunchContext:
         """Describe where a launch happens, with a folder and a port of its own."""
@@ -196,7 +207,8 @@ class MsprofSession:
         """Seal *run* and remember it; returns it knowing the repeats recorded before it."""
         folder = self.store.seal(partial, run)
         earlier = self._earlier(run)
-        kept = run.with_repeats(tuple(earlier), planned=self.options.repeat)
+        launches = {other.launch_id for other in (*earlier, run)}
+        kept = run.with_repeats(tuple(earlier), planned=len(launches) + self._to_come(run.case))
         self._recorded[run.case, run.workload_hash].append(kept)
         self.last_recorded[item.nodeid] = kept
         facts = item.stash.setdefault(FACTS, {})
@@ -205,6 +217,19 @@ class MsprofSession:
         item.user_properties.append(("msprof.run", run.id))
         item.ihook.pytest_msprof_run_recorded(run=kept, folder=folder)
         return kept
+
+    def expect(self, items: Sequence[pytest.Item]) -> None:
+        """Learn which items will run, after every deselection."""
+        for item in items:
+            self._expected[case_of(item)].add(item.nodeid)
+
+    def begin(self, item: pytest.Item) -> None:
+        """Learn that an item starts; whether it measures anything or not, it is no longer to come."""
+        self._expected[case_of(item)].discard(item.nodeid)
+
+    def _to_come(self, case: str) -> int:
+        """Return how many further launches of *case* are to come; a service elsewhere has but one."""
+        return 0 if self.options.base_url else len(self._expected[case])
 
     def _earlier(self, run: Run) -> list[Run]:
         """Return the runs of the same case and workload; other workers' ones are read from disk."""
@@ -255,10 +280,11 @@ class MsprofSession:
 
     def is_load_side(self, name: str) -> bool:
         """Say whether a change of this field leaves the service as it is."""
-        return is_load_side(name, self.load_fields())
+        return is_load_side(name, self.load_fields)
 
+    @cached_property
     def load_fields(self) -> tuple[OptimizerConfigField, ...]:
-        """Return the fields of the chosen load generator, all of them load-side."""
+        """The fields of the chosen load generator, all of them load-side."""
         from pytest_msprof.loads import make_generator
 
         return make_generator(self.registry.benchmarks.get(self.options.load)).data_field

@@ -51,7 +51,7 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
         record = study.records()[slot.index]
         pytest.skip(f"answered from study {study.name}: trial {record.number}, {record.reason or record.state}")
     minutes = study.plan.minutes
-    if minutes is not None and time.monotonic() - session.started > minutes * 60:
+    if minutes is not None and slot.index and time.monotonic() - study.opened_at > minutes * 60:
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")
     try:
         proposal = study.ask()

@@ -60,6 +60,8 @@ class _Claim:
     measured: Shift
     tolerance: float | None
     pending: int
+    in_study: bool = False
+    """Whether a study asks, which gets its launches another way than a comparison with golden runs."""
     family: int = 1
     """Metrics judged together with this one."""
 
@@ -95,11 +97,18 @@ class _Claim:
             min(self.measured.launches_golden, self.measured.launches_current) < MIN_LAUNCHES
             and not self.noise_is_known
         ):
-            return (
-                "descriptive",
-                f"a verdict needs {MIN_LAUNCHES} launches a side ({launches}): --msprof-repeat {MIN_LAUNCHES}",
-            )
+            needed = f"a verdict needs {MIN_LAUNCHES} launches a side"
+            return "descriptive", f"{needed} ({launches}): {self._more_launches}"
         return None
+
+    @property
+    def _more_launches(self) -> str:
+        """What a user does to get the launches that are missing."""
+        if self.in_study:
+            return f"confirm={MIN_LAUNCHES}"
+        if self.measured.launches_current >= MIN_LAUNCHES:
+            return "--msprof-update-golden makes those of this session golden"
+        return f"--msprof-repeat {MIN_LAUNCHES}"
 
     def decide(self, adjusted: float) -> tuple[Verdict, str]:
         """Return the verdict and its reason; *adjusted* is the p-value of a change beyond the tolerance."""
@@ -166,7 +175,9 @@ def judge(
     tolerance, or excludes 0 where it has none. Holm's correction runs over the metrics of the
     tolerance, and over the others by themselves, unless not *corrected*.
     """
-    claims = [_Claim(name, shift, tolerance.get(name), pending) for name, shift in measured.items()]
+    claims = [
+        _Claim(name, shift, tolerance.get(name), pending, in_study=not corrected) for name, shift in measured.items()
+    ]
     gating = _judge_family([claim for claim in claims if claim.tolerance is not None], corrected=corrected)
     others = _judge_family([claim for claim in claims if claim.tolerance is None], corrected=corrected)
     return gating | others

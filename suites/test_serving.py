@@ -11,10 +11,7 @@ from pytest_msprof import Tolerance, Workload, compare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_msprof import Run
-    from pytest_msprof.golden import Golden
-    from pytest_msprof.loads import Loader
-    from pytest_msprof.service import Service
+    from pytest_msprof import Golden, Loader, Run, Service
 
 TOLERANCE = Tolerance({"output_throughput": 0.05, "ttft.p50": 0.10, "tpot.p50": 0.05})
 

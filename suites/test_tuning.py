@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from pytest_msprof import Run
-    from pytest_msprof.loads import Loader
-    from pytest_msprof.service import Service
-    from pytest_msprof.tuning.trial import Trial
+    from pytest_msprof import Loader, Run, Service, Trial
 
 CHAT = Workload(input_tokens=64, output_tokens=64, concurrency=16, num_requests=48)
 TRANSFORMERS = SearchSpace(

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.ids import digest
-from pytest_msprof.metrics import metric
+from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED, metric
 from pytest_msprof.results import Run
 from pytest_msprof.space import SearchSpace
 from pytest_msprof.workload import Workload
@@ -17,6 +17,8 @@ from pytest_msprof.workload import Workload
 __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 
 LOADS = ("fixed",)
+NOT_MEASURED = ("goodput",)
+"""Metrics that have a name and a meaning, and no measurement yet."""
 Role = Literal["winner", "runner-up", "default"]
 ROLES: tuple[Role, ...] = ("winner", "runner-up", "default")
 
@@ -89,16 +91,32 @@ class TunePlan:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ConfigurationError(f"tune needs {name} as a whole number from {low}, but got {value!r}")
-        if self.minutes is not None and not self.minutes > 0:
+        if self.minutes is not None and not (isinstance(self.minutes, int | float) and self.minutes > 0):
             raise ConfigurationError(f"tune needs minutes above 0, but got {self.minutes!r}")
+        self._check_metrics()
+
+    def _check_metrics(self) -> None:
+        if not isinstance(self.subject_to, Mapping):
+            raise ConfigurationError(f"tune needs subject_to as {{metric: limit}}, but got {self.subject_to!r}")
         try:
             for name in (self.objective, *self.subject_to):
                 metric(name)
         except MetricMissing as error:
             raise ConfigurationError(f"tune: {error}") from None
+        for name in (self.objective, *self.subject_to):
+            self._check_measurable(name)
         for name, limit in self.subject_to.items():
             if not (isinstance(limit, int | float) and math.isfinite(limit) and limit > 0):
                 raise ConfigurationError(f"tune needs a limit above 0 for {name!r}, but got {limit!r}")
+
+    def _check_measurable(self, name: str) -> None:
+        """Refuse what no run of this workload can have: it would fail only after the first launch."""
+        base, _, statistic = name.partition(".")
+        if base in NOT_MEASURED:
+            raise ConfigurationError(f"tune: nothing measures {base!r} yet (measured: {', '.join(_measured())})")
+        needed, sent = SAMPLE_NEEDED.get(statistic, 1), self.workload.num_requests
+        if base != "itl" and needed > sent:
+            raise ConfigurationError(f"tune: {name} needs {needed} requests, but the workload sends {sent}")
 
     @property
     def maximize(self) -> bool:
@@ -159,3 +177,7 @@ class TunePlan:
         relation = ">" if found.better == "lower" else "<"
         unit = "" if found.unit == "1" else f" {found.unit}"
         return f"{name} {value:.4g}{unit} {relation} {self.subject_to[name]:.4g}{unit}"
+
+
+def _measured() -> list[str]:
+    return [name for name in METRICS if name not in NOT_MEASURED]

@@ -71,6 +71,7 @@ class TuneStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.name, self.session_id = plan, name, session_id
         self._storage, self._turn = storage, turn
+        self.opened_at = time.monotonic()
         direction: Literal["maximize", "minimize"] = "maximize" if plan.maximize else "minimize"
         with self._turn(), _quiet():
             self._study = optuna.create_study(
@@ -182,6 +183,7 @@ class TuneStudy:
         """
         if proposal.told:
             return
+        proposal.trial.set_user_attr("failure", failure)
         facts = {
             "failure": failure,
             "reason": reason,

@@ -91,8 +91,22 @@ def test_a_figure_that_is_no_number_is_refused(value):
 
 
 def test_a_metric_that_the_run_lacks_is_refused():
-    with pytest.raises(MetricMissing, match="this run has no metric 'goodput'"):
-        make_plan(objective="goodput").measure(make_run(1.0))
+    with pytest.raises(MetricMissing, match="this run has no metric 'queue'"):
+        make_plan(objective="queue.p50").measure(make_run(1.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "goodput"}, "nothing measures 'goodput' yet"),
+        ({"subject_to": {"ttft.p99": 1.0}}, r"ttft.p99 needs 100 requests, but the workload sends"),
+        ({"subject_to": [("ttft.p50", 1.0)]}, "subject_to as"),
+        ({"minutes": "3"}, "minutes above 0, but got '3'"),
+    ],
+)
+def test_what_no_run_of_the_workload_can_have_is_refused_before_a_start(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make_plan(**changes)
 
 
 @pytest.mark.parametrize(
