@@ -23,7 +23,8 @@ NEEDED_MODEL  := $(if $(filter $(TINY),$(MODEL)),$(TINY)/recipe.json)
 .DELETE_ON_ERROR:
 
 bench: $(VENV) $(NEEDED_ENGINE) $(NEEDED_MODEL)
-	$(BIN)/pytest suites/ --msprof-engine $(ENGINE) --msprof-model $(MODEL) --msprof-repeat $(REPEAT)
+	$(BIN)/pytest suites/ --msprof-engine $(ENGINE) --msprof-model $(MODEL) --msprof-repeat $(REPEAT) \
+		--benchmark-columns median,rounds --benchmark-sort name
 
 test: lint engines
 	$(BIN)/pytest -m "not slow" --durations 10
