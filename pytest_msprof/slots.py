@@ -15,7 +15,7 @@ from typing import Self
 
 from pytest_msprof.errors import ConfigurationError, ServiceError
 
-__all__ = ["Slot", "acquire_any", "free_port", "parse_devices"]
+__all__ = ["Slot", "acquire_any", "free_port", "lock_file", "parse_devices"]
 
 RANGE = re.compile(r"(\d+)-(\d+)")
 DEVICE = re.compile(r"\d+|(?:GPU|MIG)-[\w./-]+")
@@ -149,6 +149,11 @@ def _locked(path: Path, mode: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def lock_file(name: str) -> Path:
+    """Return where all our sessions on this machine find the lock *name*."""
+    return _shared_folder() / name
 
 
 def _shared_folder() -> Path:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.ids import digest
+from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
+from pytest_msprof.slots import lock_file
 from pytest_msprof.store import check_schema, read_json, write_json
 
 if TYPE_CHECKING:
@@ -124,12 +128,14 @@ class Journals:
 
 
 class Database:
-    """Studies in an Optuna storage by URL, such as `postgresql://host/studies`."""
+    """Studies in an Optuna storage by URL, such as `postgresql://host/studies`.
+
+    Raises `ConfigurationError` for one that cannot be opened.
+    """
 
     def __init__(self, url: str) -> None:
-        from optuna.storages import RDBStorage
-
-        self._storage = RDBStorage(url)
+        self._storage = _connected(url)
+        self._lock = lock_file(f"study-{digest(redact(url))}.lock")
 
     def names(self) -> list[str]:
         """Return the names of all studies, sorted."""
@@ -148,8 +154,23 @@ class Database:
         return self._storage
 
     def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:  # noqa: ARG002 - the signature of a shelf
-        """Exclude nobody: a file lock does not reach other machines."""
-        return nullcontext
+        """Return a lock for the processes of this machine; it does not reach others."""
+        return partial(turn, self._lock)
+
+
+def _connected(url: str) -> BaseStorage:
+    from optuna.storages import get_storage
+
+    try:
+        return get_storage(url)
+    except ImportError as error:
+        cause = error.__cause__ or error.__context__ or error
+        module = getattr(cause, "name", None) or "its driver"
+        advice = f"{cause}; install {module}, or name a driver that is installed, as in mysql+pymysql://"
+    except Exception as error:  # noqa: BLE001 - SQLAlchemy and each driver have errors of their own
+        said = redact(str(error).partition("\n")[0])
+        advice = f"{said}; possible are sqlite:///FILE, and postgresql:// or mysql:// with a driver installed"
+    raise ConfigurationError(f"the storage {redact(url)!r} of --msprof-study cannot be opened: {advice}")
 
 
 def _truncate_torn_line(path: Path) -> None:

@@ -159,8 +159,7 @@ class TuneStudy:
                     self._answer(trial, known[key])
                 else:
                     return self._accept(trial, fields)
-            self._study.enqueue_trial(drawn)
-            trial = self._study.ask()
+            trial = self._started(drawn)
             return self._accept(trial, suggest(trial, self.plan.space))
 
     def tell(self, proposal: Proposal, run: Run) -> dict[str, float]:
@@ -227,9 +226,19 @@ class TuneStudy:
         """Start a trial with the given values and nothing else: what is absent is the engine's."""
         space = self.plan.space
         given = parameters(space, space.default)
-        self._study.enqueue_trial(given)
-        trial = self._study.ask()
+        trial = self._started(given)
         return trial, suggest(trial, space, only=set(given))
+
+    def _started(self, given: Mapping[str, Any]) -> optuna.trial.Trial:
+        """Start a trial with these parameters.
+
+        It never waits in Optuna's queue, where it could be taken by whoever asks first.
+        """
+        from optuna.trial import Trial, TrialState, create_trial
+
+        template = create_trial(state=TrialState.RUNNING, system_attrs={"fixed_params": dict(given)})
+        study_id = self._storage.get_study_id_from_name(self.name)
+        return Trial(self._study, self._storage.create_new_trial(study_id, template_trial=template))
 
     def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
         """Answer a known proposal from the log."""

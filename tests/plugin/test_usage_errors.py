@@ -148,6 +148,12 @@ def pytest_msprof_register_benchmarks(registry):
 """
 
 
+def test_a_storage_of_studies_that_cannot_be_opened_ends_the_collection(project):
+    project.suite(TUNE.format(arguments=f"{GOOD}, {REST}"))
+
+    assert "the storage 'foo://bar' of --msprof-study cannot be opened" in refused(project, "--msprof-study=foo://bar")
+
+
 @pytest.mark.parametrize("option", ["--msprof-engine=invalid", "--msprof-load=invalid"])
 def test_a_plugin_that_cannot_be_made_is_named_with_what_it_says(project, option):
     project.conftest('pytest_plugins = ["mine"]')

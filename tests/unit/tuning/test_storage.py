@@ -8,8 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pytest_msprof.errors import SchemaTooNew, StoreError
-from pytest_msprof.tuning.storage import Journals, open_journal, turn
+from pytest_msprof.errors import ConfigurationError, SchemaTooNew, StoreError
+from pytest_msprof.tuning.storage import Database, Journals, open_journal
 
 
 def note(path: Path, name: str) -> optuna.Study:
@@ -63,17 +63,38 @@ def test_an_identity_that_is_newer_or_damaged_is_named(tmp_path):
         shelf.facts("damaged")
 
 
-def _enter(path: Path, pipe: multiprocessing.connection.Connection) -> None:
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("foo://user:hunter22@host/db", r"'foo://user:\*\*\*@host/db' .* cannot be opened: .*foo; possible are sqlite"),
+        ("oracle://user:hunter22@host/db", r"'oracle://user:\*\*\*@host/db' .* cannot be opened: .*; install \w+"),
+        ("sqlite:////nowhere/studies.db", "cannot be opened: .*unable to open database file;"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_line_with_what_to_do(url, message):
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        Database(url)
+
+    assert "hunter22" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def _opened(kind: type[Journals | Database], folder: Path) -> Journals | Database:
+    return Journals(folder) if kind is Journals else Database(f"sqlite:///{folder}/studies.db")
+
+
+def _enter(kind: type[Journals | Database], folder: Path, pipe: multiprocessing.connection.Connection) -> None:
     pipe.send("waiting")
-    with turn(path):
+    with _opened(kind, folder).turn("s")():
         pipe.send("entered")
 
 
-def test_a_turn_excludes_other_processes_until_it_ends(tmp_path):
+@pytest.mark.parametrize("kind", [Journals, Database])
+def test_a_turn_excludes_other_processes_until_it_ends(tmp_path, kind):
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    other = context.Process(target=_enter, args=(tmp_path / "turn", there))
-    with turn(tmp_path / "turn"):
+    other = context.Process(target=_enter, args=(kind, tmp_path, there))
+    with _opened(kind, tmp_path).turn("s")():
         other.start()
         assert here.recv() == "waiting"
         assert not here.poll(0.1)

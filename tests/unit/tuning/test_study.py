@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from measured import SPACE, make_plan, make_run, make_study
 
 from pytest_msprof import SearchSpace, choice, floats, integers
 from pytest_msprof.errors import MetricMissing
 from pytest_msprof.ids import new_id
+from pytest_msprof.tuning.storage import Journals
 from pytest_msprof.tuning.study import Exhausted
 
 ASKER = """
@@ -58,6 +60,17 @@ def test_the_default_comes_first_and_every_other_configuration_once(tmp_path):
     assert proposals[0].fields == {"size": 1}
     assert [proposal.number for proposal in proposals] == [0, 1, 2, 3]
     assert sorted(proposal.fields["size"] for proposal in proposals) == [1, 2, 4, 8]
+
+
+def test_the_default_is_the_default_whoever_stands_in_the_queue(tmp_path):
+    study = make_study(tmp_path)
+    shared = optuna.load_study(study_name=study.name, storage=Journals(tmp_path).storage(study.name))
+    shared.enqueue_trial({"size": 4})
+
+    first, second = study.ask(), study.ask()
+
+    assert (first.number, first.fields) == (0, {"size": 1})
+    assert (second.number, second.fields) == (1, {"size": 4})
 
 
 def test_a_default_that_leaves_everything_to_the_engine_is_no_point_of_the_space(tmp_path):
