@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pytest_msprof.errors import ConfigurationError
@@ -19,6 +19,7 @@ from pytest_msprof.tuning.study import TuneStudy
 __all__ = ["Identity", "differences", "find_study", "open_study"]
 
 SLUG_LENGTH = 60
+ID_LENGTH = 36
 SHOWN_LENGTH = 80
 
 
@@ -83,9 +84,12 @@ def find_study(
     same = [name for name in existing if f"-{digest(facts)}-" in name]
     if fresh:
         return "", ""
-    if same or not existing:
-        return same[-1] if same else "", ""
-    changed = differences(shelf.facts(existing[-1]), facts)
+    if same:
+        return _newest(same), ""
+    old = {name: found for name in existing if (found := shelf.facts(name)).get("case") == identity.case}
+    if not old:
+        return "", ""
+    changed = differences(old[_newest(old)], facts)
     if explicit:
         raise ConfigurationError(
             f"study {redact(explicit)!r} answers another question: {changed}; --msprof-fresh starts over"
@@ -100,13 +104,22 @@ def differences(old: Mapping[str, Value], new: Mapping[str, Value]) -> str:
 
 
 def _is_of(name: str, slug: str) -> bool:
-    return re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{16}}-[0-9a-f-]{{36}}", name) is not None
+    return re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{16}}-[0-9a-f-]{{{ID_LENGTH}}}", name) is not None
+
+
+def _newest(names: Iterable[str]) -> str:
+    """Return the one whose session began last: the id of a session grows with time."""
+    return max(names, key=lambda name: name[-ID_LENGTH:])
 
 
 def _slug(explicit: str | None, plan: TunePlan, identity: Identity) -> str:
-    """Return what a person recognises the study by."""
-    given = explicit if explicit and "://" not in explicit else None
-    return re.sub(r"[^A-Za-z0-9_]+", "-", given or plan.name or identity.case).strip("-")[-SLUG_LENGTH:]
+    """Return what a person recognises the study by; a name of the command line stands for one study a case."""
+    own = _words(plan.name or identity.case)
+    return f"{_words(explicit)}-{own}" if explicit and "://" not in explicit else own
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[-SLUG_LENGTH:]
 
 
 def _short(value: Value) -> str:

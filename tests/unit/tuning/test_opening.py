@@ -65,6 +65,33 @@ def test_starting_over_leaves_the_old_answers_behind(shelf):
     assert opened(shelf)[0].name == fresh.name
 
 
+def test_what_changed_is_told_from_the_newest_study(shelf):
+    sizes = [[1, 3], [1, 5], [1, 7], [1, 9]]
+    for options in sizes:
+        opened(shelf, make_plan(SearchSpace(choice("size", options))))
+
+    _, note = opened(shelf, make_plan(SearchSpace(choice("size", [1, 2]))))
+
+    assert 'space: {"size": "1 | 9"} → {"size": "1 | 2"}' in note
+
+
+def test_starting_over_twice_resumes_the_newest(shelf):
+    names = [opened(shelf, fresh=True)[0].name for _ in range(3)]
+
+    assert opened(shelf)[0].name == names[-1]
+
+
+@pytest.mark.parametrize("options", [{"explicit": "mine"}, {"plan": make_plan(name="mine")}])
+def test_one_name_stands_for_one_study_a_case(shelf, options):
+    other = replace(IDENTITY, case=f"tests/{'x' * 60}/{IDENTITY.case}")
+    names = {opened(shelf, identity=identity, **options)[0].name for identity in (IDENTITY, other)}
+
+    again = [opened(shelf, identity=identity, **options) for identity in (IDENTITY, other)]
+
+    assert {study.name for study, _ in again} == names
+    assert [note for _, note in again] == ["", ""]
+
+
 def test_two_studies_of_one_name_in_part_do_not_meet(tmp_path):
     shelf = Journals(tmp_path)
     opened(shelf, make_plan(name="batching"))
