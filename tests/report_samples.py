@@ -128,7 +128,7 @@ def sample_trials() -> tuple[TrialRecord, ...]:
     return tuple(sorted([default, crashed, starved, *good], key=lambda trial: trial.number))
 
 
-def _trial(  # noqa: PLR0917 - a table row
+def _trial(
     number: int, blocks: int, tokens: int, dtype: str, throughput: float, ttft: float, **facts: str
 ) -> TrialRecord:
     return TrialRecord(
