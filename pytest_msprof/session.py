@@ -65,6 +65,8 @@ class MsprofSession:
         """Studies, and the kind of item that waited for other workers there."""
         self._expected: dict[str, set[str]] = defaultdict(set)
         """Items that have not started, by case."""
+        self._collected: dict[str, int] = {}
+        """Items that were collected, by case."""
         self._recorded: dict[tuple[str, str], list[Run]] = defaultdict(list)
         """Runs recorded in this process, by case and workload."""
 
@@ -208,7 +210,7 @@ class MsprofSession:
         folder = self.store.seal(partial, run)
         earlier = self._earlier(run)
         launches = {other.launch_id for other in (*earlier, run)}
-        kept = run.with_repeats(tuple(earlier), planned=len(launches) + self._to_come(run.case))
+        kept = run.with_repeats(tuple(earlier), planned=self._planned(run.case, len(launches)))
         self._recorded[run.case, run.workload_hash].append(kept)
         self.last_recorded[item.nodeid] = kept
         facts = item.stash.setdefault(FACTS, {})
@@ -222,14 +224,22 @@ class MsprofSession:
         """Learn which items will run, after every deselection."""
         for item in items:
             self._expected[case_of(item)].add(item.nodeid)
+        self._collected = {case: len(expected) for case, expected in self._expected.items()}
 
     def begin(self, item: pytest.Item) -> None:
         """Learn that an item starts; whether it measures anything or not, it is no longer to come."""
         self._expected[case_of(item)].discard(item.nodeid)
 
-    def _to_come(self, case: str) -> int:
-        """Return how many further launches of *case* are to come; a service elsewhere has but one."""
-        return 0 if self.options.base_url else len(self._expected[case])
+    def _planned(self, case: str, launches: int) -> int:
+        """Return how many launches *case* will have had, *launches* of them so far; a service elsewhere has but one.
+
+        A worker sees only its own items start.
+        """
+        if self.options.base_url:
+            return launches
+        if is_worker(self.config):
+            return max(launches, self._collected.get(case, 0))
+        return launches + len(self._expected[case])
 
     def _earlier(self, run: Run) -> list[Run]:
         """Return the runs of the same case and workload; other workers' ones are read from disk."""

@@ -51,7 +51,7 @@ def entries(path):
     return {entry["name"]: entry for entry in json.loads(path.read_text())["benchmarks"]}
 
 
-@pytest.mark.parametrize("options", [["--benchmark-disable"], []])
+@pytest.mark.parametrize("options", [["--benchmark-disable"], ["--benchmark-max-time=0.01"]])
 def test_an_unrelated_project_does_not_notice(pytester, options):
     pytester.makepyfile(STRANGER)
     before = set(pytester.path.iterdir())
@@ -61,7 +61,7 @@ def test_an_unrelated_project_does_not_notice(pytester, options):
     for result in results:
         result.assert_outcomes(passed=1)
     shapes = [[re.sub(r"\d[\d.,]*", "N", line) for line in result.outlines] for result in results]
-    if options:
+    if "--benchmark-disable" in options:
         assert shapes[0] == shapes[1]
     assert "msprof" not in said(results[0])
     made = set(pytester.path.iterdir()) - before
@@ -171,7 +171,7 @@ def pytest_msprof_register_simulators(registry):
 def test_workers_take_turns_at_the_device_and_the_controller_publishes(project):
     project.conftest(COUNTING)
     project.suite(REGRESSION, "test_chat")
-    project.study("SearchSpace(choice('capacity', [1, 2, 4, 8]), default={'capacity': 1})", n_trials=4, confirm=2)
+    project.study("SearchSpace(choice('capacity', [1, 2, 4]), default={'capacity': 1})", confirm=2)
 
     result = project.run("-n", "2", "--benchmark-json=out.json")
 
@@ -179,9 +179,9 @@ def test_workers_take_turns_at_the_device_and_the_controller_publishes(project):
     assert set((project.path / "others").read_text().split()) == {"0"}
     runs = project.runs()
     assert len({run.session_id for run in runs}) == 1
-    searched = [run for run in runs if "study" in run.case][:4]
-    assert sorted(run.fields["capacity"] for run in searched) == [1, 2, 4, 8]
-    assert "4 of 4 trials (4 measured)" in said(result)
+    searched = [run for run in runs if "study" in run.case][:3]
+    assert sorted(run.fields["capacity"] for run in searched) == [1, 2, 4]
+    assert "3 of 3 trials (3 measured)" in said(result)
     assert said(result).count("(2 launches)") == 3
     result.stdout.fnmatch_lines(["*benchmark 'ttft': 3 tests*", "golden recorded: test_chat*"])
     assert {"test_chat:ttft[fake]", "test_study:ttft[fake-winner]", "test_study:ttft[fake-default]"} < entries(

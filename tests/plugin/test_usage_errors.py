@@ -57,6 +57,7 @@ def test_an_option_that_cannot_be_used_ends_the_collection(project, options, mes
             "'ttft' is a distribution: name a statistic, such as 'ttft.p50'",
         ),
         (f"{GOOD}, {REST}, subject_to={{'ttft.p50': 'fast'}}", "needs a limit above 0 for 'ttft.p50', but got 'fast'"),
+        (f"{GOOD}, {REST}, subject_to={{'ttft.p99': 0.2}}", "ttft.p99 needs 100 requests, but the workload sends 8"),
         (f"{GOOD}, {REST}, trials=2", "unknown argument of tune 'trials'"),
         (f"{GOOD}, {REST}, load='sweeping'", "unknown load mode 'sweeping'"),
         (f"{GOOD}, {REST}, search='anneal'", "unknown search 'anneal' (known: auto, "),
