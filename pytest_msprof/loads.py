@@ -14,7 +14,7 @@ from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
 from pytest_msprof.registry import REGISTRY
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run, Value
-from pytest_msprof.service import Service
+from pytest_msprof.service import DYING, Service
 from pytest_msprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from pytest_msprof.store import PartialRun
 
 __all__ = ["Loader", "make_generator"]
-
-DYING = 0.5
-"""Seconds that an engine may take to end after its connections broke."""
 
 
 def make_generator(registered: Any) -> LoadGenerator:

@@ -22,12 +22,14 @@ from pytest_msprof.readiness import wait_until_ready
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 
-__all__ = ["Service", "answers", "bind", "configure", "launch"]
+__all__ = ["DYING", "Service", "answers", "bind", "configure", "launch"]
 
 PROBE_TIMEOUT = 2.0
 WARM_UP_TIMEOUT = 120.0
 WARM_UP_TOKENS = 2
 WARM_UP_ATTEMPTS = 3
+DYING = 0.5
+"""Seconds that an engine may take to end after its connections broke."""
 NO_SUCH_ENDPOINT = (404, 405, 501)
 
 
@@ -211,7 +213,7 @@ def _warm_up(service: Service) -> None:
             text = f"{service.engine} is healthy, but did not answer a request within {WARM_UP_TIMEOUT:g} s"
             raise ServiceNotReady(text, log_tail=service.log_tail()) from error
         except OSError as error:
-            service.check()
+            service.check(patience=DYING)
             answer = str(error)
             continue
         if status == http.client.OK or status in NO_SUCH_ENDPOINT:

@@ -192,3 +192,29 @@ def test_a_run_carries_no_secret_of_its_command_and_variables(tmp_path):
     assert service.environment["command"].endswith("--api-key '***'")
     assert service.environment["variables"] == {"ENGINE_TOKEN": "***", "ENGINE_MODE": "fast"}
     assert "s3cr3t" not in repr(service.target)
+
+
+class Fragile(Fake):
+    """Is healthy until somebody asks it anything."""
+
+    def update_command(self) -> None:
+        code = (
+            "import os, sys\n"
+            "from http.server import BaseHTTPRequestHandler, HTTPServer\n"
+            "class Handler(BaseHTTPRequestHandler):\n"
+            "    def do_GET(self):\n"
+            "        self.send_response(200)\n"
+            "        self.end_headers()\n"
+            "    def do_POST(self):\n"
+            "        print('RuntimeError: no kernel for this device', file=sys.stderr, flush=True)\n"
+            "        os._exit(3)\n"
+            "HTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()\n"
+        )
+        self.command = [sys.executable, "-c", code, str(self.context.port)]
+
+
+def test_an_engine_that_dies_of_its_first_request_is_known_to_be_dead(tmp_path):
+    context = LaunchContext(EngineProcess.start, tmp_path, port=free_port())
+
+    with pytest.raises(ServiceExited, match=r"exit code 3 .*RuntimeError: no kernel for this device"):
+        launch(Fragile(), engine="fragile", fields={}, declared={}, context=context)
