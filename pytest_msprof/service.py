@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import shlex
 import time
@@ -11,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pytest_msprof.errors import ConfigurationError, ServiceError, ServiceExited, ServiceNotReady, UnknownName
+from pytest_msprof.errors import ServiceError, ServiceExited, ServiceNotReady, UnknownName
 from pytest_msprof.failures import classify, root_cause
 from pytest_msprof.fields import OptimizerConfigField
+from pytest_msprof.http_client import ask
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import LaunchContext, ProcessHandle, SimulatorInterface, Stage, Target
 from pytest_msprof.readiness import wait_until_ready
@@ -195,7 +194,7 @@ def _healthy(simulator: SimulatorInterface) -> bool:
 def answers(url: str, *, timeout: float = PROBE_TIMEOUT) -> bool:
     """Say whether a GET of *url* is answered with 200."""
     try:
-        return _request("GET", url, timeout=timeout)[0] == http.client.OK
+        return ask(url, timeout=timeout).ok
     except OSError:
         return False
 
@@ -208,7 +207,7 @@ def _warm_up(service: Service) -> None:
     answer = ""
     for _attempt in range(WARM_UP_ATTEMPTS):
         try:
-            status, answer = _request("POST", url, body=body, timeout=WARM_UP_TIMEOUT, key=service.target.api_key)
+            status, answer = ask(url, body, timeout=WARM_UP_TIMEOUT, key=service.target.api_key)
         except TimeoutError as error:
             text = f"{service.engine} is healthy, but did not answer a request within {WARM_UP_TIMEOUT:g} s"
             raise ServiceNotReady(text, log_tail=service.log_tail()) from error
@@ -225,29 +224,6 @@ def _warm_up(service: Service) -> None:
     cause = root_cause(tail) if tail else ""
     message = f"{service.engine} is healthy, but refused a warm-up request: {answer[:300]!r}; {cause}"
     raise ServiceError(message, failure=classify(tail, None), log_tail=tail)
-
-
-def _request(
-    method: str, url: str, *, timeout: float, body: Mapping[str, Value] | None = None, key: str | None = None
-) -> tuple[int, str]:
-    """Send one request without pooling or proxies; raises OSError where nobody answers."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {redact(url)!r}")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=timeout)
-    headers = {"Content-Type": "application/json"} if body is not None else {}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.request(method, path, json.dumps(body).encode() if body is not None else None, headers)
-        response = connection.getresponse()
-        return response.status, response.read().decode(errors="replace")
-    except http.client.HTTPException as error:
-        raise ConnectionError(f"{redact(url)}: {error!r}") from error
-    finally:
-        connection.close()
 
 
 class _Elsewhere:

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from msprof_plugins.openai_api import Answer, ask
 from msprof_plugins.transformers_serve import forced_length
 from pytest_msprof import OptimizerConfigField, SimulatorInterface
 from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.http_client import Answer, ask
 from pytest_msprof.redaction import redact
 
 __all__ = ["API_KEY", "ExternalSimulator"]

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.local_server import LocalServer, option
-from msprof_plugins.openai_api import ask
 from pytest_msprof import OptimizerConfigField, choice, integers, steps
+from pytest_msprof.http_client import ask
 
 __all__ = ["FIELDS", "VLLM", "VllmSimulator"]
 

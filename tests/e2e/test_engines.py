@@ -11,11 +11,11 @@ import pytest
 from msprof_plugins.external import ExternalSimulator
 from msprof_plugins.interpreters import find_interpreter
 from msprof_plugins.load import StreamingLoad
-from msprof_plugins.openai_api import ask
 from msprof_plugins.transformers_serve import TransformersSimulator
 from msprof_plugins.vllm import VllmSimulator
 from pytest_msprof import LoadJob, Workload, choice
 from pytest_msprof.errors import EngineNotInstalled, ServiceExited
+from pytest_msprof.http_client import ask
 from pytest_msprof.interfaces import LaunchContext
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.service import launch

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import ssl
 from typing import NamedTuple, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.http_client import authorization
 
 __all__ = ["Origin"]
 
@@ -36,16 +36,12 @@ class Origin(NamedTuple):
             raise ConfigurationError(
                 f"a load needs an http:// or https:// URL, but got {parts.scheme!r} with {where!r}"
             )
-        authorization = f"Bearer {api_key.strip()}" if api_key else ""
-        if not authorization and parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            authorization = f"Basic {base64.b64encode(pair.encode()).decode()}"
         return cls(
             host=parts.hostname,
             port=parts.port or PORTS[parts.scheme],
             tls=ssl.create_default_context() if parts.scheme == "https" else None,
             prefix=parts.path.rstrip("/").removesuffix("/v1"),
-            authorization=authorization,
+            authorization=authorization(url, api_key),
         )
 
     def request(self, path: str, body: bytes) -> bytes:
