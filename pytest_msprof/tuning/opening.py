@@ -6,17 +6,19 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.ids import digest
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.tuning.plan import TunePlan
+from pytest_msprof.tuning.prior import best_of
 from pytest_msprof.tuning.samplers import Offer
 from pytest_msprof.tuning.storage import SCHEMA_VERSION, Shelf
-from pytest_msprof.tuning.study import TuneStudy
+from pytest_msprof.tuning.study import PRIOR, TuneStudy
 
-__all__ = ["Identity", "differences", "find_study", "open_study"]
+__all__ = ["Found", "Identity", "differences", "find_study", "open_study"]
 
 SLUG_LENGTH = 60
 ID_LENGTH = 36
@@ -39,6 +41,17 @@ class Identity:
         return own | {"hardware": self.hardware, **plan.describe()}
 
 
+class Found(NamedTuple):
+    """What there is already for a study."""
+
+    name: str = ""
+    """The study to resume, empty for a new one."""
+    note: str = ""
+    """One line about what changed."""
+    old: str = ""
+    """The study of another key whose place the new one takes."""
+
+
 def open_study(
     shelf: Shelf,
     identity: Identity,
@@ -56,24 +69,26 @@ def open_study(
     """
     facts = identity.facts(plan)
     key = digest(facts)
-    found, note = find_study(shelf, identity, plan, explicit=explicit, fresh=fresh)
-    name = found or f"{_slug(explicit, plan, identity)}-{key}-{session_id}"
-    if not found:
+    found = find_study(shelf, identity, plan, explicit=explicit, fresh=fresh)
+    name = found.name or f"{_slug(explicit, plan, identity)}-{key}-{session_id}"
+    if not found.name:
         shelf.add(name, {"schema_version": SCHEMA_VERSION, "key": key, "facts": facts})
     study = TuneStudy(
         shelf.storage(name), name, plan, session_id=session_id, worker=worker, offer=offer, turn=shelf.turn(name)
     )
     if "case" not in study.attributes:
-        described = {"facts": facts, "key": key, "engine": identity.engine, "case": identity.case}
+        described: dict[str, Value] = {"facts": facts, "key": key, "engine": identity.engine, "case": identity.case}
+        if found.old:
+            described[PRIOR] = best_of(shelf.storage(found.old), found.old)
         for attribute, value in described.items():
             study.set_attribute(attribute, value)
-    return study, note
+    return study, found.note
 
 
 def find_study(
     shelf: Shelf, identity: Identity, plan: TunePlan, *, explicit: str | None = None, fresh: bool = False
-) -> tuple[str, str]:
-    """Return the name of the study to resume, empty for a new one, and one line about one with another key.
+) -> Found:
+    """Return the study to resume, or the one whose place a new one takes.
 
     *explicit* is a name or a storage URL from `--msprof-study`: where it holds a study that does
     not match, this raises `ConfigurationError` with the differences.
@@ -83,18 +98,18 @@ def find_study(
     existing = [name for name in shelf.names() if _is_of(name, slug)]
     same = [name for name in existing if f"-{digest(facts)}-" in name]
     if fresh:
-        return "", ""
+        return Found()
     if same:
-        return _newest(same), ""
+        return Found(_newest(same))
     old = {name: found for name in existing if (found := shelf.facts(name)).get("case") == identity.case}
     if not old:
-        return "", ""
+        return Found()
     changed = differences(old[_newest(old)], facts)
     if explicit:
         raise ConfigurationError(
             f"study {redact(explicit)!r} answers another question: {changed}; --msprof-fresh starts over"
         )
-    return "", f"new study: {changed}"
+    return Found(note=f"new study: {changed}", old=_newest(old))
 
 
 def differences(old: Mapping[str, Value], new: Mapping[str, Value]) -> str:

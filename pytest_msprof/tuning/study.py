@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import TrialRecord
 from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
+from pytest_msprof.tuning.prior import fitted
 from pytest_msprof.tuning.proposals import parameters, suggest, unseen
 from pytest_msprof.tuning.samplers import Offer, make_sampler
 
@@ -28,6 +29,8 @@ __all__ = ["Exhausted", "Proposal", "TuneStudy"]
 
 ATTEMPTS = 20
 """Proposals of the sampler that may be refused or known before a point is drawn by lot."""
+PRIOR = "prior"
+"""The study's attribute that holds what an earlier one found best."""
 STARTS = "starts"
 """The constraint that a crashed configuration violates."""
 
@@ -149,6 +152,9 @@ class TuneStudy:
             drawn = unseen(self.plan.space, known, self._random)
             if drawn is None:
                 raise Exhausted("every configuration of the space was measured")
+            if (guess := self._guess(known)) is not None:
+                trial = self._started(parameters(self.plan.space, guess))
+                return self._accept(trial, suggest(trial, self.plan.space))
             for _ in range(ATTEMPTS):
                 trial = self._study.ask()
                 fields = suggest(trial, self.plan.space)
@@ -161,6 +167,11 @@ class TuneStudy:
                     return self._accept(trial, fields)
             trial = self._started(drawn)
             return self._accept(trial, suggest(trial, self.plan.space))
+
+    def _guess(self, known: Container[str]) -> dict[str, Value] | None:
+        """Return what an earlier study found best and this one did not try, None where there is no such thing."""
+        guesses = [fitted(self.plan.space, fields) for fields in self.attributes.get(PRIOR, ())]
+        return next((guess for guess in guesses if guess is not None and digest(guess) not in known), None)
 
     def tell(self, proposal: Proposal, run: Run) -> dict[str, float]:
         """Report a measurement; returns the metrics. A second report of one proposal is ignored."""
