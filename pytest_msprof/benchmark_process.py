@@ -14,7 +14,7 @@ from pytest_msprof.results import Measurement, PerformanceIndex, Value
 __all__ = ["ProcessBenchmark"]
 
 DEADLINE = 3600.0
-"""Seconds for one benchmark, the seed's `particles_time_out`."""
+"""Seconds for one benchmark where no settings say `particles_time_out`."""
 
 
 class ProcessBenchmark(LoadGenerator):
@@ -90,11 +90,14 @@ def _fields(benchmark: BenchmarkInterface, job: LoadJob) -> tuple[OptimizerConfi
 
 
 def _wait(benchmark: BenchmarkInterface) -> None:
+    from pytest_msprof.settings import seconds_allowed
+
     process, name = benchmark.process, type(benchmark).__name__
     if process is None:
         return
-    if not process.wait(DEADLINE):
-        raise LoadError(f"{name} did not end within {DEADLINE:g} s")
+    deadline = seconds_allowed("particles_time_out", DEADLINE)
+    if not process.wait(deadline):
+        raise LoadError(f"{name} did not end within {deadline:g} s")
     if process.returncode != 0:
         raise LoadError(f"{name} ended with exit code {process.returncode}: {process.log_tail(5)}")
     if callable(check := getattr(benchmark, "check_success", None)) and not check():

@@ -6,7 +6,7 @@ import difflib
 import os
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -40,6 +40,23 @@ IGNORED = frozenset(
     }
 )
 """Top-level keys of the original that mean nothing here: dead there, or of an engine that we do not have."""
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "data_storage.pso_top_k",
+        "ftol",
+        "ftol_iter",
+        "max_fine_tune",
+        "mem_coefficient",
+        "pso_options",
+        "scaling_coefficient",
+        "slo_coefficient",
+        "step_size",
+        "theory_guided_enable",
+        "vllm_benchmark.performance_config",
+    }
+)
+"""Keys of the original that are kept for plugins that read them, and that nothing here reads."""
 
 
 class IgnoredSetting(UserWarning):
@@ -100,9 +117,9 @@ def read_config(path: Path, model: type[BaseModel]) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{path}: not a TOML file: {error}") from None
-    ignored = sorted(IGNORED.intersection(data) - set(model.model_fields))
-    if ignored:
-        warnings.warn(f"{path}: known, but without effect here: {', '.join(ignored)}", IgnoredSetting, stacklevel=2)
+    ignored = IGNORED.intersection(data) - set(model.model_fields)
+    if noted := sorted(ignored | WITHOUT_EFFECT.intersection(_keys(data))):
+        warnings.warn(f"{path}: known, but without effect here: {', '.join(noted)}", IgnoredSetting, stacklevel=2)
     kept = {key: value for key, value in data.items() if key not in ignored}
     _check_keys(kept, model, path, ())
     return kept
@@ -147,6 +164,14 @@ def _renamed(entry: OptimizerConfigField, own: Mapping[str, OptimizerConfigField
     if name == entry.name or name not in own or entry.config_position != "env":
         return entry
     return entry.model_copy(update={"name": name, "config_position": own[name].config_position})
+
+
+def _keys(data: Mapping[str, Any], inside: str = "") -> Iterator[str]:
+    """Yield every key with the tables above it, such as `data_storage.pso_top_k`."""
+    for key, value in data.items():
+        yield inside + key
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{inside}{key}.")
 
 
 def _check_keys(data: Mapping[str, Any], model: type[BaseModel], path: Path, inside: tuple[str, ...]) -> None:

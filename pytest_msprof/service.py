@@ -131,7 +131,8 @@ def launch(
     """Start the engine with *fields* and return it when it answered a request.
 
     Raises `ServiceExited` when it dies first, `ServiceNotReady` when it does not answer before
-    the simulator's `readiness_timeout`, and `ServiceError` when it refuses the warm-up request.
+    the `wait_start_time` of the settings or else the simulator's `readiness_timeout`, and
+    `ServiceError` when it refuses the warm-up request.
     """
     started = time.monotonic()
     params = configure(simulator, engine=engine, fields=fields, declared=declared, context=context)
@@ -156,8 +157,11 @@ def _ready(
     started: float,
     is_ready: Callable[[Service], bool | None],
 ) -> Service:
+    from pytest_msprof.settings import seconds_allowed
+
+    timeout = seconds_allowed("wait_start_time", simulator.readiness_timeout)
     waiting_for = simulator.process or _Elsewhere(redact(simulator.base_url), context.folder / "engine.log")
-    wait_until_ready(waiting_for, lambda: _healthy(simulator), timeout=simulator.readiness_timeout)
+    wait_until_ready(waiting_for, lambda: _healthy(simulator), timeout=timeout)
     service = Service(
         engine=engine,
         simulator=simulator,

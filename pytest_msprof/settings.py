@@ -27,6 +27,7 @@ __all__ = [
     "VllmConfig",
     "get_settings",
     "register_settings",
+    "seconds_allowed",
 ]
 
 MOST_STEPS = 1000
@@ -208,6 +209,12 @@ def get_settings() -> Settings:
     if _made is None or _made[0] != sources:
         _made = sources, _build()
     return _made[1]
+
+
+def seconds_allowed(name: str, otherwise: float) -> float:
+    """Return the limit *name* where a file, the environment or a plugin sets it, and *otherwise* where none does."""
+    found = get_settings()
+    return float(getattr(found, name)) if name in found.model_fields_set else otherwise
 
 
 def _build() -> Settings:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_msprof import settings
 from pytest_msprof.benchmark_process import ProcessBenchmark
 from pytest_msprof.errors import LoadError
 from pytest_msprof.interfaces import BenchmarkInterface, LaunchContext, LoadJob, Target
@@ -28,10 +29,24 @@ class Silent(BenchmarkInterface):
         """There is nothing to tidy up."""
 
 
-def test_a_result_that_is_missing_is_a_failed_load(tmp_path: Path) -> None:
-    job = LoadJob(
-        Workload(), Target("http://127.0.0.1:1", "tiny"), tmp_path, context=LaunchContext(EngineProcess.start, tmp_path)
-    )
+def job_in(folder: Path) -> LoadJob:
+    context = LaunchContext(EngineProcess.start, folder)
+    return LoadJob(Workload(), Target("http://127.0.0.1:1", "tiny"), folder, context=context)
 
+
+class Hanging(Silent):
+    def update_command(self) -> None:
+        self.command = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+def test_settings_limit_how_long_a_benchmark_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_EVAL_STATE_PARTICLES_TIME_OUT", "1")
+    monkeypatch.setattr(settings, "_made", None)
+
+    with pytest.raises(LoadError, match="Hanging did not end within 1 s"):
+        ProcessBenchmark(Hanging).generate(job_in(tmp_path))
+
+
+def test_a_result_that_is_missing_is_a_failed_load(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"Silent left no result that can be read: FileNotFoundError: result\.json"):
-        ProcessBenchmark(Silent).generate(job)
+        ProcessBenchmark(Silent).generate(job_in(tmp_path))

@@ -70,6 +70,14 @@ def test_keys_without_effect_are_dropped_with_one_note(write) -> None:
     assert len(notes) == 1
 
 
+def test_keys_that_nothing_reads_are_kept_with_the_same_note(write) -> None:
+    path = write("ftol = 1e-3\niters = 2\n[data_storage]\npso_top_k = 5\nstore_dir = 'x'\n[mindie]\n")
+    with pytest.warns(IgnoredSetting, match=r"without effect here: data_storage\.pso_top_k, ftol, mindie$") as notes:
+        kept = read_config(path, Settings)
+    assert kept == {"ftol": 1e-3, "iters": 2, "data_storage": {"pso_top_k": 5, "store_dir": "x"}}
+    assert len(notes) == 1
+
+
 def test_a_key_that_a_plugin_declares_is_not_ignored(write, recwarn: pytest.WarningsRecorder) -> None:
     class Mine(Settings):
         service: str = ""

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_msprof import OptimizerConfigField, integers
+from pytest_msprof import OptimizerConfigField, integers, settings
 from pytest_msprof.errors import ServiceError, ServiceExited, ServiceNotReady, UnknownName
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
 from pytest_msprof.process import EngineProcess
@@ -52,6 +52,14 @@ def test_a_failed_launch_leaves_no_process_behind(kind, error, tmp_path):
         started(simulator, tmp_path)
 
     assert not psutil.pid_exists(simulator.process.pid)
+
+
+def test_settings_limit_how_long_a_start_may_take(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODEL_EVAL_STATE_WAIT_START_TIME", "1")
+    monkeypatch.setattr(settings, "_made", None)
+
+    with pytest.raises(ServiceNotReady, match="did not answer within 1 s"):
+        started(Deaf(), tmp_path)
 
 
 class Slow(SimulatorInterface):
