@@ -74,16 +74,17 @@ class OptimizerSession:
         return []
 
     def best(self) -> list[str]:
-        """Say what came out, for the end of the output."""
-        lines = []
+        """Say what came out, for the end of the output: the table first, the best last."""
+        lines = [f"table: {self.table}"] if self.table else []
         if self.study is not None and self.study.winner is not None:
             from pytest_msprof.display import field_values, metric_value
 
             best = self.study.trial(self.study.winner)
             value = metric_value(self.study.objective, best.value) if best.value is not None else "not measured"
-            lines = [f"best: {field_values(best.fields) or 'the default'}: {self.study.objective} {value}"]
-            lines += [f"command: {self.study.command}"] if self.study.command else []
-        return [*lines, f"table: {self.table}"] if self.table else lines
+            if self.study.command:
+                lines.append(f"command: {self.study.command}")
+            lines.append(f"best: {field_values(best.fields) or 'the default'}: {self.study.objective} {value}")
+        return lines
 
     def _write_so_far(self) -> None:
         trials = [self._trials[number] for number in sorted(self._trials)]
