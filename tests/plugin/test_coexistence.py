@@ -160,6 +160,8 @@ class Counting(Fake):
         others = [p for p in psutil.process_iter(["cmdline"]) if self.served_model in str(p.info["cmdline"])]
         with open("others", "a") as file:
             print(len(others), file=file)
+        with open("devices", "a") as file:
+            print(*self.context.devices, file=file)
         super().run(run_params, **more)
 
 
@@ -187,6 +189,16 @@ def test_workers_take_turns_at_the_device_and_the_controller_publishes(project):
     assert {"test_chat:ttft[fake]", "test_study:ttft[fake-winner]", "test_study:ttft[fake-default]"} < entries(
         project.path / "out.json"
     ).keys()
+
+
+def test_workers_have_a_device_each_where_there_are_several(project):
+    project.conftest(COUNTING)
+    project.suite(REGRESSION)
+
+    result = project.run("-n", "2", "--msprof-repeat=4", "--msprof-devices=6,7")
+
+    assert result.ret == 0, said(result)
+    assert sorted((project.path / "devices").read_text().split()) == ["6", "6", "7", "7"]
 
 
 def test_repeats_of_several_workers_are_judged_together(project, monkeypatch):

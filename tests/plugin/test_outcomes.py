@@ -46,6 +46,7 @@ def test_a_study_goes_on_whatever_happens_to_its_trials(project):
     assert "engine core died" in log["crashed under load"]
     assert log.keys() == {"bad option", "out of memory", "timeout", "crashed under load", "client errors", "infeasible"}
     assert any("ttft.p50 0.3" in why and "> 0.2 s" in why for why in skipped)
+    result.stdout.fnmatch_lines(["SKIPPED [[]1[]] test_suite.py:*: out of memory: fake ended with exit code 1 *"])
     assert "7 of 7 trials (1 measured, " in said(result)
     assert "5 failed" in said(result)
 
