@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_msprof.errors import ConfigurationError, InvalidSettings
-from pytest_msprof.redaction import redact
-from pytest_msprof.slots import parse_devices
 
 __all__ = ["Options", "add_options", "as_usage_error"]
 
@@ -92,6 +90,7 @@ class Options:
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
         """Read them from *config*; raises `ConfigurationError` for a value that cannot be used."""
+        from pytest_msprof.slots import parse_devices
 
         def read(name: str) -> Any:
             value = config.getoption(f"msprof_{name}", None)
@@ -143,6 +142,8 @@ def _settings_file(config: pytest.Config, name: str | None) -> Path | None:
 
 def _url(text: str | None) -> str | None:
     """Return a URL that requests can go to; None for none."""
+    from pytest_msprof.redaction import redact
+
     if text and not (text.startswith(("http://", "https://")) and urlsplit(text).hostname):
         raise ConfigurationError(f"--msprof-base-url needs an http:// or https:// URL, but got {redact(text)!r}")
     return text or None
