@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from fake_project import said
+from fake_project import PATIENCE, said
 
 SPACE = "SearchSpace(choice('capacity', [1, 2, 4]), default={'capacity': 1})"
 OTHER_SPACE = "SearchSpace(choice('capacity', [1, 2, 8]), default={'capacity': 1})"
@@ -43,13 +43,14 @@ def test_a_finished_study_is_answered_from_its_log_and_confirmed_anew(project):
     assert len(project.runs()) == 3 + 3 + 3
 
 
-def test_a_study_that_was_killed_in_a_trial_loses_no_other_and_measures_none_twice(project, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_study_that_was_ended_in_a_trial_loses_no_other_and_measures_none_twice(project, monkeypatch, number):
     project.study(SPACE, body=STOPS)
     monkeypatch.setenv("STOPS_IN", "1")
     with project.running("-s") as process:
         assert any("in the middle" in line for line in process.stdout)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
     monkeypatch.delenv("STOPS_IN")
 
     result = project.run()
