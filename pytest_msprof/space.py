@@ -15,7 +15,7 @@ from pytest_msprof.ids import digest
 from pytest_msprof.results import Value
 from pytest_msprof.scales import is_number
 
-__all__ = ["SearchSpace"]
+__all__ = ["MOST_COUNTED", "SearchSpace"]
 
 MOST_COUNTED = 10_000
 """Combinations up to which every single one is looked at."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Value
-from pytest_msprof.space import SearchSpace
+from pytest_msprof.space import MOST_COUNTED, SearchSpace
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -38,7 +38,7 @@ def unseen(space: SearchSpace, known: Container[str], generator: random.Random) 
     """Draw a configuration that is not *known* by its digest, as Optuna stores it; None where none was found."""
     drawn = (_drawn(space, generator) for _ in range(DRAWS))
     chosen = next((found for found in drawn if _is_fresh(space, found, known)), None)
-    if chosen is None and space.size() is not None:
+    if chosen is None and (space.size() or MOST_COUNTED + 1) <= MOST_COUNTED:
         rest = [found for found in space.configurations() if _is_fresh(space, found, known)]
         chosen = generator.choice(rest) if rest else None
     return None if chosen is None else parameters(space, chosen)

@@ -64,5 +64,11 @@ def test_every_configuration_of_a_countable_space_is_drawn_once(name):
     assert len(known) == space.size()
 
 
+def test_a_needle_in_a_space_too_large_to_look_through_is_given_up():
+    numbers = [integers(name, 1, 1000) for name in "abc"]
+
+    assert unseen(SearchSpace(*numbers, where=["a * b * c == 1"]), set(), random.Random(0)) is None
+
+
 def test_an_uncountable_space_always_has_another_point():
     assert unseen(SPACES["numbers"], set(), random.Random(0)).keys() == {"a", "b", "c"}
