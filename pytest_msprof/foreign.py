@@ -145,5 +145,6 @@ def _check(cls: type, needed: tuple[str, ...]) -> None:
 
 
 def _ours(entry: Any) -> OptimizerConfigField:
-    known = entry.model_dump(include=set(OptimizerConfigField.model_fields), exclude_unset=True)
-    return OptimizerConfigField(**known)
+    known = entry.model_dump(include=set(OptimizerConfigField.model_fields))
+    given = {name: value for name, value in known.items() if value is not None or name in entry.model_fields_set}
+    return OptimizerConfigField(**given)
