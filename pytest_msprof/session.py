@@ -141,8 +141,7 @@ class MsprofSession:
     ) -> Iterator[Service]:
         """Lend a service with *fields*; load-side ones among them are left to the load generator."""
         declared = {entry.name: entry for entry in space} if space else {}
-        load_fields = self.load_fields
-        server_side = {name: value for name, value in fields.items() if not is_load_side(name, load_fields)}
+        server_side = {name: value for name, value in fields.items() if not self.is_load_side(name)}
         if self.options.base_url and server_side:
             raise ConfigurationError(
                 f"a running service (--msprof-base-url) cannot be given {', '.join(server_side)}: "
