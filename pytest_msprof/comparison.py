@@ -156,10 +156,11 @@ def compare(
     runs, pending = _evidence(current)
     names = list(dict.fromkeys([*tolerance, *shared_metrics(runs, golden)]))
     reasons = _reasons(runs, golden)
+    deltas = _deltas(runs, golden, names, tolerance, floor=floor, pending=pending)
     found = Comparison(
         case=runs[0].case if runs else "",
         engine=runs[0].engine if runs else "",
-        deltas=_deltas(runs, golden, names, tolerance, floor=floor, pending=pending, comparable=not reasons),
+        deltas=tuple(map(_refused, deltas)) if reasons else deltas,
         reasons=reasons,
         golden_run_ids=tuple(run.id for run in golden),
         current_run_ids=tuple(run.id for run in runs),
@@ -177,7 +178,9 @@ def contrast(current: Sequence[Run], golden: Sequence[Run], metrics: Sequence[st
     Improved or regressed where the 95 % interval of the change excludes 0; otherwise inconclusive,
     which reads as *not distinguishable*. Each metric is judged alone.
     """
-    return _deltas(current, golden, metrics, {}, corrected=False)
+    limits = _client_limits(current, golden)
+    found = _deltas(current, golden, metrics, {}, corrected=False)
+    return tuple(_refused(delta, "; ".join(limits)) for delta in found) if limits else found
 
 
 def _deltas(
@@ -188,7 +191,6 @@ def _deltas(
     *,
     floor: float | Mapping[str, float] | None = None,
     pending: int = 0,
-    comparable: bool = True,
     corrected: bool = True,
 ) -> tuple[Delta, ...]:
     """Judge the metrics *names*, in this order."""
@@ -201,10 +203,12 @@ def _deltas(
     found = judge(measured, tolerance, pending=pending, corrected=corrected)
     for name in names:
         found[name] = found.get(name) or _one_sided(name, current, golden, tolerance.get(name))
-    if not comparable:
-        refused = {"verdict": "incomparable", "p_value": None, "reason": ""}
-        found = {name: delta.model_copy(update=refused) for name, delta in found.items()}
     return tuple(found[name] for name in names)
+
+
+def _refused(delta: Delta, reason: str = "") -> Delta:
+    """Take the verdict back where the two sides cannot be compared."""
+    return delta.model_copy(update={"verdict": "incomparable", "p_value": None, "reason": reason})
 
 
 def _one_sided(name: str, current: Sequence[Run], golden: Sequence[Run], tolerance: float | None) -> Delta:
@@ -256,7 +260,16 @@ def _reasons(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
         for side, runs in (("current", current), ("golden", golden))
         if not whole(runs)
     ]
-    return (*cut, *obstacles(current, golden))
+    return (*cut, *_client_limits(current, golden), *obstacles(current, golden))
+
+
+def _client_limits(current: Sequence[Run], golden: Sequence[Run]) -> list[str]:
+    """Say where a load generator measured itself: leaving such runs out would leave out the fastest ones."""
+    return [
+        f"the client was the bottleneck in {len(limited)} of {len(runs)} {side} runs: {limited[0].client_limited}"
+        for side, runs in (("current", current), ("golden", golden))
+        if (limited := [run for run in runs if run.client_limited])
+    ]
 
 
 def _line(delta: Delta) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "LoadJob",
     "ProcessHandle",
     "ProcessState",
+    "Progress",
     "SimulatorInterface",
     "Stage",
     "Target",
@@ -354,6 +355,23 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a load has come."""
+
+    elapsed: float
+    """Seconds since the load began."""
+    running: int
+    """Requests in flight."""
+    completed: int
+    failed: int
+    output_tokens: int
+    """Output tokens so far."""
+    ttft_p50: float = math.nan
+    """Median time to first token so far, s; NaN before the first."""
+    ttft_p99: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
 class LoadJob:
     """One load to run."""
 
@@ -370,6 +388,10 @@ class LoadJob:
     """Takes finished requests as they come, so that a killed run keeps them."""
     context: LaunchContext | None = None
     """For load generators that start a program."""
+    progress: Callable[[Progress], None] | None = None
+    """Told about four times a second how far the load has come; it must be quick."""
+    stop: Callable[[], bool] | None = None
+    """Asked about four times a second: True stops the load, and what was measured so far is returned as incomplete."""
 
 
 class LoadGenerator(ABC):

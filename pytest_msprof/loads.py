@@ -132,6 +132,8 @@ class Loader:
             distributions=dict(measured.distributions),
             notes=measured.notes,
             complete=measured.complete,
+            client=dict(measured.client),
+            client_limited=measured.client_limited,
         )
 
     def take(self, run: Run) -> PartialRun:

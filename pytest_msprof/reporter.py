@@ -142,6 +142,9 @@ class Reporter:
             moves = options.update_golden or not session.golden_store.exists(key)
             if not moves or key in self._refused:
                 continue
+            if limited := next((run.client_limited for run in runs if run.client_limited), ""):
+                self._notes.append(f"no golden for {_short(runs[0].case)}: the client was the bottleneck: {limited}")
+                continue
             repeats = len({run.repeat for run in runs if run.complete})
             if repeats < options.repeat:
                 case = _short(runs[0].case)

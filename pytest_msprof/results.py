@@ -122,6 +122,10 @@ class Measurement:
     """What a reader of the figures must know, one sentence each."""
     complete: bool = True
     """False when the load was cut short."""
+    client: Mapping[str, Value] = field(default_factory=dict)
+    """What the load generator found out about itself: `cpu_share`, `loop_delay`, `backlog`, `workers`."""
+    client_limited: str = ""
+    """Why the load generator was the bottleneck, empty where it was not; such figures give no verdict."""
 
 
 class Run(BaseModel):
@@ -161,6 +165,10 @@ class Run(BaseModel):
     distributions: dict[str, Distribution] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     complete: bool = True
+    client: dict[str, Value] = Field(default_factory=dict)
+    """What the load generator found out about itself: `cpu_share`, `loop_delay`, `backlog`, `workers`."""
+    client_limited: str = ""
+    """Why the load generator was the bottleneck, empty where it was not; such a run gives no verdict."""
 
     _samples: Samples | Callable[[], Samples | None] | None = PrivateAttr(None)
     _repeats: tuple[Run, ...] = PrivateAttr(())

@@ -167,6 +167,7 @@ def _against_default(
 _SENTENCES = {
     "improved": "{fields}: {moved}",
     "descriptive": "{fields}: {moved}; {reason}",
+    "incomparable": "{fields}: {moved}, which is no verdict; {reason}",
     "inconclusive": (
         "not distinguishable from the default ({moved}; these launches could have shown a change of {detectable}): "
         "keep the default"

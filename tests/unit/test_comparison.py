@@ -215,6 +215,15 @@ def test_runs_that_were_cut_short_are_no_evidence():
     assert compare(cut, launches(1.0), TOLERANCE).reasons == ("every current run was cut short",)
 
 
+def test_a_single_run_that_its_client_limited_takes_every_verdict_away():
+    now = [*launches(0.5), make_run(client_limited="its own CPU share was 99 %")]
+    comparison = compare(now, launches(1.0), TOLERANCE)
+    assert comparison.reasons == ("the client was the bottleneck in 1 of 5 current runs: its own CPU share was 99 %",)
+    assert {delta.verdict for delta in comparison.deltas} == {"incomparable"}
+    (delta,) = contrast(now, launches(1.0), ["output_throughput"])
+    assert (delta.verdict, delta.reason) == ("incomparable", comparison.reasons[0])
+
+
 def test_a_golden_zero_is_incomparable():
     golden, now = ([make_run(metrics={"success_rate": rate}) for _ in CLOSE] for rate in (0.0, 1.0))
     comparison = compare(now, golden, Tolerance({"success_rate": 0.01}))

@@ -32,11 +32,13 @@ class Told:
                 self.study.tell(proposal, self.kept(make_run(*outcome, environment={"command": f"serve {outcome}"})))
         return self
 
-    def confirmed(self, role: str, throughputs: Sequence[float], *, ttft: float = 0.1, failed: int = 0):
+    def confirmed(
+        self, role: str, throughputs: Sequence[float], *, ttft: float = 0.1, failed: int = 0, client_limited: str = ""
+    ):
         """Tell the confirming launches of *role*."""
         number = self.study.ranking()[role]
         for index, throughput in enumerate(throughputs):
-            run = self.kept(make_run(throughput, ttft))
+            run = self.kept(make_run(throughput, ttft, client_limited=client_limited))
             broken = self.study.plan.infeasible(self.study.plan.measure(run))
             self.study.confirm(SESSION, role, index, {"number": number, "run": run.id, "broken": broken})
         for index in range(failed):
@@ -125,6 +127,16 @@ def test_a_winner_that_is_worse_than_the_default_fails(told):
 
     assert verdict.startswith("the winner is worse than the default: output_throughput -20")
     assert fails
+
+
+def test_a_winner_measured_by_a_client_at_its_limit_gets_no_verdict(told):
+    study = told().trials((100, 0.1), (150, 0.1))
+    study.confirmed("winner", around(150), client_limited="one loop was busy").confirmed("default", around(100))
+
+    verdict, fails, _ = study.conclusion()
+
+    assert "no verdict; the client was the bottleneck in 4 of 4 current runs: one loop was busy" in verdict
+    assert not fails
 
 
 def test_a_default_that_was_best_all_along_is_kept(told):
