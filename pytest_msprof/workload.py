@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -10,6 +10,21 @@ from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.ids import digest
 
 __all__ = ["Workload"]
+
+ALWAYS_TOLD = (
+    "input_tokens",
+    "output_tokens",
+    "concurrency",
+    "request_rate",
+    "num_requests",
+    "warmup",
+    "endpoint",
+    "timeout",
+    "seed",
+)
+"""Fields of the first version, which its hashes cover whatever their value."""
+UNASKED = ("goodput",)
+"""Fields that judge the answers and change no request."""
 
 
 class Workload(BaseModel):
@@ -32,8 +47,18 @@ class Workload(BaseModel):
     """Requests that are sent and counted."""
     warmup: int = Field(2, ge=0)
     """Requests sent before, and not counted."""
-    endpoint: Literal["completions", "chat"] = "completions"
-    """The OpenAI endpoint."""
+    endpoint: str = "completions"
+    """What is asked, by the name of its dialect: completions and chat are OpenAI's."""
+    stream: bool = True
+    """Whether the answer comes token by token, where the endpoint can."""
+    ignore_eos: bool = True
+    """Whether the engine goes on to the length asked for where the model would end."""
+    sampling: dict[str, Any] = {}
+    """Sampling parameters of each request, such as `{"temperature": 0.7}`; without one answers are greedy."""
+    extra_body: dict[str, Any] = {}
+    """Further fields of each request's body, as the engine knows them."""
+    goodput: dict[str, float] = {}
+    """Metric → limit that a good request keeps, such as `{"ttft": 0.5, "tpot": 0.05}`; changes no request."""
     timeout: float = Field(120.0, gt=0)
     """Seconds after which one request counts as failed."""
     seed: int = 0
@@ -62,8 +87,14 @@ class Workload(BaseModel):
         return type(self)(**{**self.model_dump(), **changes})
 
     def hash(self, tokenizer: str = "") -> str:
-        """Return the identity: all fields, and the digest of the *tokenizer* that makes the prompts."""
-        return digest({"workload": self.model_dump(mode="json"), "tokenizer": tokenizer})
+        """Return the identity: what is asked and how fast, and the digest of the *tokenizer* that makes the prompts.
+
+        A field that came later counts where it differs from its default, so that older hashes hold.
+        """
+        asked = self.model_dump(mode="json", exclude=set(UNASKED))
+        default = type(self)().model_dump(mode="json")
+        told = {name: value for name, value in asked.items() if name in ALWAYS_TOLD or value != default[name]}
+        return digest({"workload": told, "tokenizer": tokenizer})
 
 
 def _first_line(error: ValidationError, model: type[BaseModel]) -> str:

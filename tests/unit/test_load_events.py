@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msprof_plugins.load.answers import read_answer, sample_of
-from msprof_plugins.load.dialects import DIALECTS
+from msprof_plugins.load.dialects import find_dialect
 from msprof_plugins.load.events import events
 from msprof_plugins.load.exchange import Exchange
 from pytest_msprof.samples import Sample
@@ -63,7 +63,7 @@ def exchange_of(*parts: tuple[float, str], status: int = 200, failure: str = "")
 
 
 def sample_from(exchange, endpoint="completions", count_tokens=None) -> Sample:
-    return sample_of(exchange, read_answer(exchange, DIALECTS[endpoint]), 10.0, count_tokens)
+    return sample_of(exchange, read_answer(exchange, find_dialect(endpoint)), 10.0, count_tokens)
 
 
 def text(words: str, finish: str = "", **more) -> str:

@@ -69,6 +69,21 @@ def test_a_request_option_of_none_takes_a_field_away(run):
         assert all("stream_options" not in answer.body for answer in server.answers())
 
 
+def test_sampling_and_further_fields_of_the_workload_win_over_the_engines(run):
+    forced = {"max_tokens": 4, "temperature": 0, "ignore_eos": True}
+    asked = {"sampling": {"temperature": 0.7}, "extra_body": {"user": "x"}, "ignore_eos": False}
+    with timed_server(ttft=0, itl=0) as server:
+        run(server, options=lambda _n: forced, **asked)
+        bodies = [answer.body for answer in server.answers()]
+    assert {(body["temperature"], body["user"]) for body in bodies} == {(0.7, "x")}
+    assert all("ignore_eos" not in body for body in bodies)
+
+
+def test_an_unknown_endpoint_is_refused_with_the_known_ones(run):
+    with pytest.raises(UnknownName, match=r"unknown endpoint 'speech' \(.*chat"):
+        run(None, url="http://127.0.0.1:1", endpoint="speech")
+
+
 def test_the_transformers_dialect_is_spoken_where_the_engine_says_so(run):
     options = {"stream_options": None, "generation_config": json.dumps({"max_new_tokens": 4})}
     with FakeEngine(ttft=0, itl=0, dialect="transformers") as engine:

@@ -22,7 +22,6 @@ def test_without_a_load_it_is_one_request_after_the_other():
         ({"concurrency": 0}, "workload field 'concurrency': input should be greater than or equal to 1, but got 0"),
         ({"request_rate": float("inf")}, "workload field 'request_rate'"),
         ({"input_tokens": "many"}, "but got 'many'"),
-        ({"endpoint": "embeddings"}, "'completions' or 'chat', but got 'embeddings'"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_in_one_line(values, message):
@@ -53,3 +52,14 @@ def test_equal_workloads_and_only_those_have_equal_hashes(one, other):
 def test_the_tokenizer_that_makes_the_prompts_is_part_of_the_identity():
     assert Workload().hash("a") != Workload().hash("b")
     assert Workload().hash() == Workload().hash("")
+
+
+def test_hashes_of_stored_goldens_hold():
+    assert Workload().hash("a") == "06823dec472aaa3d"
+    assert Workload(concurrency=4, endpoint="chat", request_rate=2.5).hash() == "34125b63010f1f2f"
+
+
+def test_what_changes_a_request_changes_the_hash_and_a_limit_on_its_answer_does_not():
+    assert Workload(stream=False).hash() != Workload().hash()
+    assert Workload(sampling={"temperature": 0.7}).hash() != Workload().hash()
+    assert Workload(goodput={"ttft": 0.5}).hash() == Workload().hash()

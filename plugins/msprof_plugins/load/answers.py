@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -43,7 +43,7 @@ def read_answer(exchange: Exchange, dialect: Dialect) -> Answer:
     """Read what arrived, and class the failure if it is one; what was measured is kept in any case."""
     answer = Answer()
     if exchange.status == SUCCESS:
-        for moment, data in events(exchange.times, exchange.parts):
+        for moment, data in _events(exchange, dialect):
             if data.strip() == DONE:
                 answer.is_done = True
             elif (piece := _piece(data, dialect)) is not None:
@@ -51,8 +51,15 @@ def read_answer(exchange: Exchange, dialect: Dialect) -> Answer:
             elif not exchange.failure:
                 answer.error, answer.detail = "stream", f"an event cannot be read: {data[:QUOTED]!r}"
     if not answer.error:
-        answer.error, answer.detail = _classify(exchange, answer)
+        answer.error, answer.detail = _classify(exchange, answer, dialect)
     return answer
+
+
+def _events(exchange: Exchange, dialect: Dialect) -> Iterable[tuple[float, bytes]]:
+    """Give the events of a stream; an answer in one piece is one event, there when its last byte was."""
+    if dialect.streams:
+        return events(exchange.times, exchange.parts)
+    return [(exchange.times[-1], b"".join(exchange.parts))] if exchange.times else []
 
 
 def _piece(data: bytes, dialect: Dialect) -> Piece | None:
@@ -80,7 +87,7 @@ def _take(answer: Answer, moment: float, piece: Piece) -> None:
         answer.prompt_tokens = piece.prompt_tokens
 
 
-def _classify(exchange: Exchange, answer: Answer) -> tuple[str, str]:
+def _classify(exchange: Exchange, answer: Answer, dialect: Dialect) -> tuple[str, str]:
     """Name what is wrong with an answer, empty for nothing."""
     if exchange.failure:
         return exchange.failure, exchange.detail
@@ -89,7 +96,7 @@ def _classify(exchange: Exchange, answer: Answer) -> tuple[str, str]:
     if not answer.times:
         body = b"".join(exchange.parts)[:QUOTED].decode(errors="replace")
         return "empty", f"no event with content in the answer: {body!r}"
-    if not answer.finish_reason and not answer.is_done:
+    if dialect.says_end and not answer.finish_reason and not answer.is_done:
         return "truncated", f"the answer ended after {len(answer.times)} events without a finish reason or [DONE]"
     return "", ""
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from msprof_plugins.load.answers import read_answer, sample_of
+from msprof_plugins.load.bodies import Bodies
 from msprof_plugins.load.collector import Collector, Reading
-from msprof_plugins.load.dialects import DIALECTS
+from msprof_plugins.load.dialects import find_dialect
 from msprof_plugins.load.driver import Driver
 from msprof_plugins.load.exchange import Exchange
 from msprof_plugins.load.lag import LoopProbe, notes_on_lag
@@ -24,7 +25,7 @@ from pytest_msprof.errors import LoadError, UnknownName
 from pytest_msprof.interfaces import LoadGenerator, LoadJob
 from pytest_msprof.metrics import measure, summarize
 from pytest_msprof.redaction import MASK, redact
-from pytest_msprof.requests import arrivals, has_tokenizer, prompts, token_counter, warmup_prompts
+from pytest_msprof.requests import Request, has_tokenizer, plan, token_counter
 from pytest_msprof.results import Measurement
 from pytest_msprof.samples import Samples
 
@@ -73,13 +74,11 @@ class _Load:
 
     def __init__(self, job: LoadJob, patience: float) -> None:
         self.job, self.workload = job, job.workload
-        self.dialect = DIALECTS[self.workload.endpoint]
+        self.dialect = find_dialect(self.workload.endpoint, streams=self.workload.stream)
         self.origin = Origin.of(job.target.base_url, job.target.api_key)
-        self.warm_up, self.requests = (
-            self._requests(make(self.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step))
-            for make in (warmup_prompts, prompts)
-        )
-        self.due = arrivals(self.workload, repeat=job.repeat, step=job.step)
+        planned = plan(self.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
+        self.warm_up, self.requests = self._requests(planned.warm_up), self._requests(planned.requests)
+        self.due = planned.due
         self.count_tokens = token_counter(job.target.tokenizer)
         self.collector = Collector(self._read, job.sink)
         self.probe = LoopProbe()
@@ -119,18 +118,11 @@ class _Load:
         (self.job.folder / "client.json").write_text(report, encoding="utf-8")
         return measure(samples, duration, notes=tuple(notes), complete=not self.gave_up)
 
-    def _requests(self, texts: Sequence[str]) -> list[bytes]:
+    def _requests(self, requests: Sequence[Request]) -> list[bytes]:
         """Make the bytes of each request, before the clock runs."""
-        job = self.job
-        common = {
-            "model": job.target.model,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **job.target.request_options(self.workload.output_tokens),
-        }
-        kept = {name: value for name, value in common.items() if value is not None}
-        bodies = (json.dumps({**kept, **self.dialect.body(text)}).encode() for text in texts)
-        return [self.origin.request(self.dialect.path, body) for body in bodies]
+        bodies = Bodies(self.dialect, self.workload, self.job.target)
+        path = self.dialect.path_for(self.job.target.model)
+        return [self.origin.request(path, json.dumps(bodies.body(request)).encode()) for request in requests]
 
     async def _warm_up(self, pool: ConnectionPool) -> None:
         """Send the requests that are not counted, and open the connections of those that are."""
