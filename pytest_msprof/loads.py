@@ -130,6 +130,7 @@ class Loader:
             errors=dict(measured.errors),
             metrics=dict(measured.metrics),
             distributions=dict(measured.distributions),
+            intervals=dict(measured.intervals),
             notes=measured.notes,
             complete=measured.complete,
             client=dict(measured.client),

@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_msprof.intervals import percentiles
 from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED, Metric, metric
 from pytest_msprof.results import Distribution, Measurement, PerformanceIndex
 from pytest_msprof.samples import Samples
 
-__all__ = ["METRICS", "Metric", "from_index", "measure", "metric", "quantities", "summarize"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Summary",
+    "describe",
+    "from_index",
+    "measure",
+    "metric",
+    "quantities",
+    "summarize",
+]
 
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+SLICE = 1 << 20
+"""Values of which a temporary copy may be made."""
+
+
+class Summary(NamedTuple):
+    """What the values behind one distribution say."""
+
+    distribution: Distribution
+    intervals: dict[str, tuple[float, float]]
+    """95 % intervals of the percentiles that have one, by statistic."""
 
 
 def summarize(values: NDArray[np.float64]) -> Distribution:
     """Return the statistics that *values*, shape ``(n,)``, can support; NaN counts as no value."""
-    values = values[np.isfinite(values)]
+    return describe(values).distribution
+
+
+def describe(values: NDArray[np.float64], groups: NDArray[np.int64] | None = None) -> Summary:
+    """Return the statistics of *values*, shape ``(n,)``, with intervals; NaN counts as no value.
+
+    *groups* says how many values in a row belong to one request, where they are more than one.
+    """
+    finite = np.isfinite(values)
+    if not finite.all():
+        values, groups = values[finite], None
     found: dict[str, float] = {"n": float(values.size)}
-    if values.size:
-        found |= {"mean": float(values.mean()), "min": float(values.min()), "max": float(values.max())}
+    if not values.size:
+        return Summary(Distribution(found), {})
+    found |= {"mean": float(values.mean()), "min": float(values.min()), "max": float(values.max())}
     if values.size > 1:
-        found["std"] = float(values.std(ddof=1))
+        found["std"] = _deviation(values, found["mean"])
     supported = [q for q in PERCENTILES if values.size >= SAMPLE_NEEDED[f"p{q:g}"]]
-    found |= (
-        {f"p{q:g}": float(v) for q, v in zip(supported, np.percentile(values, supported), strict=True)}
-        if supported
-        else {}
-    )
-    return Distribution(found)
+    points, intervals = percentiles(values, supported, groups=groups)
+    found |= {f"p{q:g}": value for q, value in points.items()}
+    return Summary(Distribution(found), {f"p{q:g}": bounds for q, bounds in intervals.items()})
+
+
+def _deviation(values: NDArray[np.float64], mean: float) -> float:
+    """Return the sample standard deviation, a slice at a time: there may be 100 million values."""
+    slices = (values[low : low + SLICE] for low in range(0, values.size, SLICE))
+    return math.sqrt(math.fsum(float(((part - mean) ** 2).sum()) for part in slices) / (values.size - 1))
 
 
 def quantities(samples: Samples) -> dict[str, NDArray[np.float64]]:
@@ -43,7 +80,7 @@ def quantities(samples: Samples) -> dict[str, NDArray[np.float64]]:
     found = {
         "ttft": samples.ttft[ok],
         "tpot": tpot,
-        "itl": samples.gaps[np.repeat(ok, np.diff(samples.gap_offsets))],
+        "itl": samples.gaps if ok.all() else samples.gaps[np.repeat(ok, np.diff(samples.gap_offsets))],
         "latency": samples.latency[ok],
         "closed": samples.closed[ok],
     }
@@ -64,12 +101,15 @@ def measure(samples: Samples, duration: float, *, notes: tuple[str, ...] = (), c
         metrics["request_throughput"] = completed / duration
         if counted:
             metrics["output_throughput"] = counted / duration
+    groups = {"itl": np.diff(samples.gap_offsets)[ok]}
+    found = {name: describe(values, groups.get(name)) for name, values in quantities(samples).items()}
     return Measurement(
         duration=duration,
         completed=completed,
         failed=sent - completed,
         metrics=metrics,
-        distributions={name: found for name, values in quantities(samples).items() if (found := summarize(values)).n},
+        distributions={name: summary.distribution for name, summary in found.items() if summary.distribution.n},
+        intervals={f"{name}.{q}": bounds for name, summary in found.items() for q, bounds in summary.intervals.items()},
         errors=dict(Counter(str(error) for error in samples.error if error)),
         samples=samples,
         notes=notes,

@@ -115,6 +115,8 @@ class Measurement:
     """Scalar metrics by name (`output_throughput`, …); absent where there is no sample."""
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     """Distributions by name (`ttft`, …)."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % intervals of percentiles (`ttft.p50`), where the requests support one."""
     errors: Mapping[str, int] = field(default_factory=dict)
     """Failed requests by class."""
     samples: Samples | None = None
@@ -163,6 +165,8 @@ class Run(BaseModel):
     errors: dict[str, int] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
     distributions: dict[str, Distribution] = Field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of percentiles (`ttft.p50`) inside this run; they say nothing about another launch."""
     notes: tuple[str, ...] = ()
     complete: bool = True
     client: dict[str, Value] = Field(default_factory=dict)
