@@ -6,7 +6,6 @@
 PYTHON ?= python3
 ENGINE ?= transformers
 REPEAT ?= 1
-UPDATE_GOLDEN ?=
 MODEL  ?= models/tiny-qwen2
 
 BIN     := .venv/bin
@@ -25,7 +24,7 @@ NEEDED_MODEL  := $(if $(filter $(TINY),$(MODEL)),$(TINY)/recipe.json)
 
 bench: $(VENV) $(NEEDED_ENGINE) $(NEEDED_MODEL)
 	$(BIN)/pytest suites/ --msprof-engine $(ENGINE) --msprof-model $(MODEL) --msprof-repeat $(REPEAT) \
-		$(if $(UPDATE_GOLDEN),--msprof-update-golden) --benchmark-columns median,rounds --benchmark-sort name
+		--benchmark-columns median,rounds --benchmark-sort name
 
 test: lint engines
 	$(BIN)/pytest -m "not slow" --durations 10

@@ -111,7 +111,8 @@ def workload(request: pytest.FixtureRequest) -> Workload:
     """A workload at the concurrency of this item, from `--msprof-concurrency`."""
     from pytest_msprof.workload import Workload
 
-    return Workload(concurrency=getattr(request, "param", None))
+    only = session_of(request.config).options.concurrency[0]
+    return Workload(concurrency=getattr(request, "param", only))
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ __all__ = [
     "PartialRun",
     "RunStore",
     "check_schema",
-    "hide_from_git",
     "read_json",
     "read_run",
     "store_errors",
@@ -40,18 +39,6 @@ __all__ = [
 PARTIAL = ".partial"
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.msb"
-
-
-GIT_IGNORE = "*\n!.gitignore\n!golden/\n!golden/**\n"
-
-
-def hide_from_git(folder: Path) -> None:
-    """Make *folder*, and keep git from offering anything in it but the golden runs, unless the user decided."""
-    path = folder / ".gitignore"
-    with store_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(GIT_IGNORE, encoding="utf-8")
 
 
 class PartialRun:

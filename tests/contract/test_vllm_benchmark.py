@@ -1,4 +1,4 @@
-"""What `vllm bench serve` promises: its result files, read as they were meant, and never trusted blindly."""
+"""What `vllm bench serve` promises when we run it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from msprof_plugins.interpreters import find_interpreter
+from msprof_plugins.tools.vllm_benchmark import VllmBenchmark
 from msprof_plugins.vllm import VLLM
-from msprof_plugins.vllm_benchmark import VllmBenchmark
-from msprof_plugins.vllm_result import read_result
 from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, LoadError, UnknownName
 from pytest_msprof.interfaces import LaunchContext, LoadJob, Target
-from pytest_msprof.metrics import measure
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.requests import prompts
 from pytest_msprof.testing import FakeEngine, timed_server
@@ -24,70 +21,6 @@ from pytest_msprof.workload import Workload
 
 SAMPLES = Path(__file__).parents[1] / "data" / "loadgen" / "vllm"
 ROOT = Path(__file__).parents[2]
-
-
-def measured(name: str):
-    result = read_result(SAMPLES / f"{name}.json", sent=32)
-    return measure(result.samples, result.duration)
-
-
-def test_our_figures_are_the_tools_own_in_seconds():
-    found, told = measured("completions_ok"), json.loads((SAMPLES / "completions_ok.json").read_text())
-    assert found.completed == told["completed"]
-    for ours, theirs in {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "latency": "e2el"}.items():
-        assert found.distributions[ours].mean == pytest.approx(told[f"mean_{theirs}_ms"] / 1000)
-        assert found.distributions[ours].p50 == pytest.approx(told[f"median_{theirs}_ms"] / 1000)
-    assert found.metrics["output_throughput"] == pytest.approx(told["output_throughput"])
-    assert found.metrics["request_throughput"] == pytest.approx(told["request_throughput"])
-
-
-@pytest.mark.parametrize(("name", "error"), [("completions_http500", "status 500"), ("completions_aborted", "stream")])
-def test_failures_are_classed_and_their_zeros_are_no_measurements(name, error):
-    found = measured(name)
-    assert (found.completed, found.errors) == (26, {error: 6})
-    assert found.distributions["latency"].min > 0.3
-    assert found.distributions["ttft"].n == 26
-
-
-def test_a_chat_is_measured_from_its_first_content_not_from_its_role():
-    result = read_result(SAMPLES / "chat_ok.json", sent=32)
-    assert result.role_events == 32
-    assert np.diff(result.samples.gap_offsets).tolist() == [31] * 32
-    assert result.samples.gaps.mean() == pytest.approx(0.010, rel=0.02)
-
-
-def test_truncated_answers_keep_the_length_they_had():
-    samples = read_result(SAMPLES / "chat_truncated.json", sent=32).samples
-    assert sorted(set(samples.output_tokens)) == [8, 32]
-
-
-def test_a_file_full_of_zeros_is_an_error_that_quotes_the_first_failure():
-    with pytest.raises(LoadError, match=r"none of 32 requests succeeded; the first: .*(connect|Connect)"):
-        read_result(SAMPLES / "completions_unreachable.json", sent=32)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"failed": 1}, "does not add up: 32 requests were asked for, it says 32 completed and 1 failed"),
-        ({"errors": [""] * 31}, "does not add up"),
-        ({"ttfts": None}, "save-detailed"),
-    ],
-)
-def test_a_result_that_does_not_add_up_is_an_error(tmp_path, change, message):
-    told = {**json.loads((SAMPLES / "completions_ok.json").read_text()), **change}
-    path = tmp_path / "r.json"
-    path.write_text(json.dumps({name: value for name, value in told.items() if value is not None}))
-    with pytest.raises(LoadError, match=message):
-        read_result(path, sent=32)
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"duration": 1}\n{"duration": 2}'])
-def test_a_result_that_is_no_object_is_an_error(tmp_path, text):
-    path = tmp_path / "r.json"
-    path.write_text(text)
-    with pytest.raises(LoadError, match="no JSON object"):
-        read_result(path, sent=32)
 
 
 @pytest.fixture
@@ -138,7 +71,7 @@ def test_the_requests_are_those_of_the_built_in_generator(tool, job):
         asked = job(server.base_url, seed=4)
         found = VllmBenchmark().generate(asked)
         assert len(server.answers()) == asked.workload.warmup
-    lines = (asked.folder / "vllm_bench" / "prompts.jsonl").read_text().splitlines()
+    lines = (asked.folder / "vllm_benchmark" / "prompts.jsonl").read_text().splitlines()
     assert [json.loads(line)["prompt"] for line in lines] == prompts(asked.workload, tokenizer=None)
     assert found.completed == 32
     assert any("another length than the 8 tokens" in note for note in found.notes)

@@ -1,0 +1,215 @@
+"""Running a load generator of somebody else: refuse, prepare, run, read, account."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from msprof_plugins.interpreters import Engine, Interpreter, find_interpreter
+from msprof_plugins.load import StreamingLoad
+from msprof_plugins.load.bodies import Bodies
+from msprof_plugins.load.dialects import find_dialect
+from msprof_plugins.tool_results import ToolResult
+from pytest_msprof.errors import ConfigurationError, InvalidWorkload, LoadError, UnknownName
+from pytest_msprof.ids import digest
+from pytest_msprof.interfaces import LaunchContext, LoadGenerator, LoadJob
+from pytest_msprof.redaction import MASK, redact
+from pytest_msprof.requests import Plan, Request, plan
+from pytest_msprof.results import Measurement
+from pytest_msprof.workload import Workload
+
+__all__ = ["ANY", "Order", "Tool"]
+
+START_UP = 300.0
+"""Seconds a tool may take beside its requests: most import for 20, on a busy machine for longer."""
+ASKED_EVERY = 0.25
+"""Seconds between two looks at a running tool."""
+OFFLINE = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"}
+
+ANY: tuple[Any, ...] = ()
+"""Stands for every value of a workload's field."""
+COMMON: Mapping[str, tuple[Any, ...]] = {
+    "input_tokens": ANY,
+    "output_tokens": ANY,
+    "concurrency": ANY,
+    "request_rate": ANY,
+    "num_requests": ANY,
+    "warmup": ANY,
+    "endpoint": ("completions", "chat"),
+    "ignore_eos": ANY,
+    "sampling": ANY,
+    "extra_body": ANY,
+    "goodput": ANY,
+    "timeout": ANY,
+    "seed": ANY,
+}
+"""What every tool here can do: the requests are ours, the warm-up is sent by us, and we judge the answers."""
+
+
+class Order(NamedTuple):
+    """What a tool is asked to do."""
+
+    job: LoadJob
+    context: LaunchContext
+    plan: Plan
+    folder: Path
+    """Fresh and empty: what lies there afterwards, the tool wrote."""
+    interpreter: Interpreter
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether chats are asked for."""
+        return self.job.workload.endpoint == "chat"
+
+    @property
+    def root_url(self) -> str:
+        """The URL of the server, without the version of the interface."""
+        return self.job.target.base_url.rstrip("/").removesuffix("/v1")
+
+    @property
+    def seed(self) -> int:
+        """A seed that is new in each repeat and load step."""
+        return int(digest([self.job.workload.seed, self.job.repeat, self.job.step])[:8], 16)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the body that the built-in generator would send."""
+        workload = self.job.workload
+        dialect = find_dialect(workload.endpoint, streams=True)
+        return Bodies(dialect, workload, self.job.target).body(request)
+
+    def output_tokens(self) -> int:
+        """Return the length of every answer; raises `InvalidWorkload` when they differ."""
+        lengths = sorted({request.output_tokens for request in self.plan.requests})
+        if len(lengths) == 1:
+            return lengths[0]
+        raise InvalidWorkload(
+            f"this load generator asks for one length of answers, "
+            f"but the requests ask for {lengths[0]} to {lengths[-1]} tokens"
+        )
+
+
+class Tool(LoadGenerator):
+    """Sends our requests through another tool, and measures what it tells of each.
+
+    The prompts are those of the built-in generator, byte for byte, and so is the warm-up. What the
+    workload asks for and the tool cannot do is refused by name before anything starts.
+    """
+
+    name: ClassVar[str]
+    """As it is registered."""
+    engine: ClassVar[Engine]
+    """How it is found, and how it is installed."""
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """Fields of the workload that it can do beyond the common ones, with the values; others must keep their default."""
+
+    @abstractmethod
+    def command(self, order: Order) -> Sequence[str]:
+        """Return the command line, and write what it names."""
+
+    @abstractmethod
+    def read(self, order: Order) -> ToolResult:
+        """Read what the tool left in the folder."""
+
+    def environment(self, order: Order) -> Mapping[str, str]:
+        """Return variables for the tool; a key belongs here, where nobody can read it."""
+        del order
+        return {}
+
+    def notes(self, order: Order, result: ToolResult) -> Iterator[str]:
+        """Say what a reader of the figures must know beyond what the result says."""
+        measured, wanted = result.measurement, {request.output_tokens for request in order.plan.requests}
+        if measured.failed:
+            sent = measured.completed + measured.failed
+            yield f"{measured.failed} of {sent} requests failed, the first: {redact(result.first_error)}"
+        if measured.samples is None or len(wanted) != 1:
+            return
+        answered, length = measured.samples.output_tokens[measured.samples.ok], wanted.pop()
+        if others := int((answered != length).sum()):
+            yield (
+                f"{others} of {answered.size} answers have another length than the {length} tokens asked for; "
+                f"the tool takes truncated answers for successes"
+            )
+
+    def generate(self, job: LoadJob) -> Measurement:
+        """Run the tool, check that its result is fresh and adds up, and measure.
+
+        Raises `EngineNotInstalled` with the command that installs it, `InvalidWorkload` for what it
+        cannot do, and `LoadError` when it fails or no request succeeded, whatever its exit code says.
+        """
+        order = self._order(job)
+        command = self.command(order)
+        StreamingLoad().warm_up(job)
+        self._run(command, order)
+        result = self.read(order)
+        measured = result.accounted(len(order.plan.requests))
+        if job.sink is not None and measured.samples is not None:
+            job.sink(measured.samples)
+        return replace(measured, notes=(*measured.notes, *self.notes(order, result)))
+
+    def _order(self, job: LoadJob) -> Order:
+        if job.context is None:
+            raise ConfigurationError(f"{self.name} starts a program and needs a launch context")
+        if job.fields:
+            raise UnknownName(f"field of load generator {self.name!r}", next(iter(job.fields)), ())
+        self._refuse(job.workload)
+        interpreter = find_interpreter(self.engine, rootdir=job.context.rootdir)
+        folder = job.folder / self.name
+        folder.mkdir(parents=True)
+        planned = plan(job.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
+        return Order(job, job.context, planned, folder, interpreter)
+
+    def _refuse(self, workload: Workload) -> None:
+        """Refuse each field that the tool cannot do, and say what it can."""
+        able, default = {**COMMON, **self.can}, Workload()
+        for field in Workload.model_fields:
+            value = getattr(workload, field)
+            allowed = able.get(field, (getattr(default, field),))
+            if allowed is not ANY and value not in allowed:
+                possible = ", ".join(repr(entry) for entry in allowed)
+                raise InvalidWorkload(
+                    f"load generator {self.name!r} cannot do {field}={value!r} (possible: {possible}; "
+                    f"'builtin' can do all)"
+                )
+
+    def _run(self, command: Sequence[str], order: Order) -> None:
+        """Run the tool to its end; an interrupt ends it with us."""
+        job, name = order.job, self.engine.program
+        process = order.context.launcher(
+            command, name=name, env=self._variables(order), cwd=order.folder, log_path=order.folder / "tool.log"
+        )
+        deadline = START_UP + _longest(job.workload)
+        try:
+            waited = 0.0
+            while not process.wait(ASKED_EVERY):
+                waited += ASKED_EVERY
+                if waited >= deadline:
+                    raise LoadError(f"{name} did not end within {deadline:g} s: {self._tail(process.log_tail(5), job)}")
+                if job.stop is not None and job.stop():
+                    raise LoadError(f"{name} was stopped: it writes its result at the end only")
+            if process.returncode != 0:
+                said = self._tail(process.log_tail(5), job)
+                raise LoadError(f"{name} ended with exit code {process.returncode}: {said}")
+        finally:
+            process.stop()
+
+    def _variables(self, order: Order) -> dict[str, str]:
+        """Return our environment without a key for somebody else's service, and with the tool's own."""
+        ours = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+        return {**OFFLINE, **ours, **self.environment(order)}
+
+    @staticmethod
+    def _tail(text: str, job: LoadJob) -> str:
+        key = job.target.api_key
+        return redact(text.replace(key, MASK) if key else text)
+
+
+def _longest(workload: Workload) -> float:
+    """Return the seconds that the requests of a load may take together."""
+    waves = math.ceil(workload.num_requests / workload.concurrency) if workload.concurrency else 1
+    sending = workload.num_requests / workload.request_rate if workload.request_rate else 0.0
+    return waves * workload.timeout + sending
