@@ -18,8 +18,9 @@ from typing import Any
 
 from pytest_msprof.errors import StoreError
 from pytest_msprof.ids import digest
+from pytest_msprof.json_files import check_schema, read_json, store_errors, write_json
 from pytest_msprof.results import Run, Value
-from pytest_msprof.store import check_schema, read_json, read_run, store_errors, write_json, write_run
+from pytest_msprof.store import read_run, write_run
 
 __all__ = ["Golden", "GoldenStore"]
 

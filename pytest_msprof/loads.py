@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.benchmark_process import ProcessBenchmark
 from pytest_msprof.errors import LoadError, PluginError
+from pytest_msprof.figures import with_figures
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
 from pytest_msprof.registry import REGISTRY
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run, Value
+from pytest_msprof.series_file import write_series
 from pytest_msprof.service import DYING, Service
 from pytest_msprof.workload import Workload
 
@@ -72,15 +74,16 @@ class Loader:
         service.loads[workload_hash] += 1
         service.is_loaded = True
         try:
-            measurement = self._generate(job, service)
+            measurement = with_figures(self._generate(job, service), workload)
         except BaseException:
             partial.close() if partial.written else partial.discard()
             raise
         service.is_loaded = False
         partial.complete(measurement.samples)
+        write_series(partial.folder, measurement.series)
         run = self._run(run_id, measurement, workload, workload_hash, service, started_at)
         self._partials[run_id] = partial
-        return run.with_samples(measurement.samples)
+        return run.with_samples(measurement.samples).with_series(measurement.series)
 
     def _generate(self, job: LoadJob, service: Service) -> Measurement:
         try:
@@ -131,6 +134,7 @@ class Loader:
             metrics=dict(measured.metrics),
             distributions=dict(measured.distributions),
             intervals=dict(measured.intervals),
+            steady=measured.steady,
             notes=measured.notes,
             complete=measured.complete,
             client=dict(measured.client),

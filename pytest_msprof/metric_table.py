@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from pytest_msprof.errors import MetricMissing, UnknownName
 
-__all__ = ["METRICS", "SAMPLE_NEEDED", "Metric", "metric"]
+__all__ = ["METRICS", "SAMPLE_NEEDED", "Metric", "as_objective", "check_limits", "metric"]
 
 
 class Metric(NamedTuple):
@@ -58,3 +59,17 @@ def metric(name: str) -> Metric:
     if statistic and statistic not in SAMPLE_NEEDED:
         raise UnknownName(f"statistic of {base}", statistic, SAMPLE_NEEDED)
     return found
+
+
+def check_limits(limits: Mapping[str, float]) -> None:
+    """Raise `UnknownName` where a limit of single requests names what a single request does not have."""
+    of_requests = [entry.name for entry in METRICS.values() if entry.distribution]
+    for name in limits:
+        if name not in of_requests:
+            raise UnknownName("metric of a request", name, of_requests)
+
+
+def as_objective(name: str) -> str:
+    """Return the metric that stands for *name* where requests are due at a time: `ttft_due.p99` for `ttft.p99`."""
+    base, dot, statistic = name.partition(".")
+    return f"{base}_due{dot}{statistic}" if f"{base}_due" in METRICS else name

@@ -71,16 +71,19 @@ def _deviation(values: NDArray[np.float64], mean: float) -> float:
     return math.sqrt(math.fsum(float(((part - mean) ** 2).sum()) for part in slices) / (values.size - 1))
 
 
-def quantities(samples: Samples) -> dict[str, NDArray[np.float64]]:
-    """Return the values behind each distribution, successful requests only; NaN where one has none."""
-    ok = samples.ok
+def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.float64]]:
+    """Return the values behind each distribution, NaN where a request has none.
+
+    They are those of the successful requests, or of those among them that are *chosen*, shape ``(n,)``.
+    """
+    ok = samples.ok if chosen is None else samples.ok & chosen
     after_first = (samples.output_tokens - samples.first_tokens)[ok]
     with np.errstate(divide="ignore", invalid="ignore"):
         tpot = np.where(after_first > 0, (samples.latency - samples.ttft)[ok] / after_first, np.nan)
     found = {
         "ttft": samples.ttft[ok],
         "tpot": tpot,
-        "itl": samples.gaps if ok.all() else samples.gaps[np.repeat(ok, np.diff(samples.gap_offsets))],
+        "itl": _gaps(samples, ok),
         "latency": samples.latency[ok],
         "closed": samples.closed[ok],
     }
@@ -88,6 +91,11 @@ def quantities(samples: Samples) -> dict[str, NDArray[np.float64]]:
     if np.any(queue > 0):
         found |= {"queue": queue, "ttft_due": found["ttft"] + queue, "latency_due": found["latency"] + queue}
     return found
+
+
+def _gaps(samples: Samples, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the gaps of the requests that are *chosen*, without a copy where that is all of them."""
+    return samples.gaps if chosen.all() else samples.gaps[np.repeat(chosen, np.diff(samples.gap_offsets))]
 
 
 def measure(samples: Samples, duration: float, *, notes: tuple[str, ...] = (), complete: bool = True) -> Measurement:

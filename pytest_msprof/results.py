@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from pytest_msprof.errors import MetricMissing, SampleTooSmall, UnknownName
-from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
+from pytest_msprof.distributions import Distribution, SteadyState
+from pytest_msprof.errors import MetricMissing, UnknownName
+from pytest_msprof.metric_table import METRICS, as_objective
 from pytest_msprof.samples import Samples
+from pytest_msprof.series import Series
 from pytest_msprof.workload import Workload
 
-__all__ = ["SCHEMA_VERSION", "Distribution", "Measurement", "PerformanceIndex", "Run", "Value"]
+__all__ = ["SCHEMA_VERSION", "Distribution", "Measurement", "PerformanceIndex", "Run", "SteadyState", "Value"]
 
 SCHEMA_VERSION = 1
 """Version of `run.json`. 1: first release."""
@@ -38,71 +40,6 @@ class PerformanceIndex(BaseModel):
     """Request throughput, request/s."""
 
 
-class Distribution(RootModel[dict[str, float]]):
-    """Statistics of one quantity over the requests of a run: `n`, mean, std, min, max, p50 to p99.
-
-    What the sample cannot support is absent, and asking for it raises `MetricMissing`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    def __getitem__(self, statistic: str) -> float:
-        try:
-            return self.root[statistic]
-        except KeyError:
-            pass
-        if statistic in SAMPLE_NEEDED and "n" in self.root:
-            needed = SAMPLE_NEEDED[statistic]
-            raise SampleTooSmall(f"{statistic} needs {needed} values, but got {self.root['n']:g}")
-        known = ", ".join(self.root) or "nothing"
-        raise MetricMissing(f"no statistic {statistic!r} (this distribution has: {known})")
-
-    @property
-    def n(self) -> int:
-        """Values behind the statistics, 0 where there are none or nobody said."""
-        return int(self.root.get("n", 0))
-
-    @property
-    def mean(self) -> float:
-        """Arithmetic mean."""
-        return self["mean"]
-
-    @property
-    def std(self) -> float:
-        """Sample standard deviation."""
-        return self["std"]
-
-    @property
-    def min(self) -> float:
-        """Smallest value."""
-        return self["min"]
-
-    @property
-    def max(self) -> float:
-        """Largest value."""
-        return self["max"]
-
-    @property
-    def p50(self) -> float:
-        """Median."""
-        return self["p50"]
-
-    @property
-    def p90(self) -> float:
-        """90th percentile."""
-        return self["p90"]
-
-    @property
-    def p95(self) -> float:
-        """95th percentile."""
-        return self["p95"]
-
-    @property
-    def p99(self) -> float:
-        """99th percentile."""
-        return self["p99"]
-
-
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """What a load generator hands back: figures, and the requests behind them where it has them."""
@@ -119,6 +56,10 @@ class Measurement:
     """95 % intervals of percentiles (`ttft.p50`), where the requests support one."""
     errors: Mapping[str, int] = field(default_factory=dict)
     """Failed requests by class."""
+    steady: SteadyState | None = None
+    """The same between ramp-up and drain; None where no request lies wholly inside."""
+    series: Mapping[str, Series] = field(default_factory=dict)
+    """The course of the run: quantities of the client (`running`) and of monitors (`server.running`)."""
     samples: Samples | None = None
     notes: tuple[str, ...] = ()
     """What a reader of the figures must know, one sentence each."""
@@ -167,6 +108,8 @@ class Run(BaseModel):
     distributions: dict[str, Distribution] = Field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % intervals of percentiles (`ttft.p50`) inside this run; they say nothing about another launch."""
+    steady: SteadyState | None = None
+    """The figures between ramp-up and drain, None where no request lies wholly inside."""
     notes: tuple[str, ...] = ()
     complete: bool = True
     client: dict[str, Value] = Field(default_factory=dict)
@@ -175,6 +118,7 @@ class Run(BaseModel):
     """Why the load generator was the bottleneck, empty where it was not; such a run gives no verdict."""
 
     _samples: Samples | Callable[[], Samples | None] | None = PrivateAttr(None)
+    _series: Mapping[str, Series] | Callable[[], Mapping[str, Series]] = PrivateAttr(default_factory=dict)
     _repeats: tuple[Run, ...] = PrivateAttr(())
     _planned: int = PrivateAttr(1)
 
@@ -184,6 +128,13 @@ class Run(BaseModel):
         if callable(self._samples):
             self._samples = self._samples()
         return self._samples
+
+    @property
+    def series(self) -> Mapping[str, Series]:
+        """The course of the run, quantity by quantity; read when first asked for, empty where nobody kept it."""
+        if callable(self._series):
+            self._series = self._series()
+        return self._series
 
     @property
     def repeats(self) -> tuple[Run, ...]:
@@ -198,6 +149,10 @@ class Run(BaseModel):
     def with_samples(self, samples: Samples | Callable[[], Samples | None] | None) -> Self:
         """Return the same run with its requests beside it, or with what reads them."""
         return self._attach(_samples=samples)
+
+    def with_series(self, series: Mapping[str, Series] | Callable[[], Mapping[str, Series]]) -> Self:
+        """Return the same run with its course beside it, or with what reads it."""
+        return self._attach(_series=series)
 
     def with_repeats(self, repeats: tuple[Run, ...], planned: int) -> Self:
         """Return the same run, knowing the ones *repeats* recorded before it and how many will come."""
@@ -267,6 +222,15 @@ class Run(BaseModel):
         if name in self.distributions:
             raise MetricMissing(f"{name!r} is a distribution: name a statistic, such as '{name}.p50'")
         raise self._missing(name)
+
+    def as_objective(self, metric: str) -> str:
+        """Return the metric that counts where *metric* is an objective or a limit.
+
+        Where requests were due at a time, `ttft` and `latency` count from there, since requests
+        that wait in the client must not flatter the engine.
+        """
+        from_due = as_objective(metric)
+        return from_due if from_due.partition(".")[0] in self.distributions else metric
 
     def _missing(self, name: str) -> MetricMissing:
         has = ", ".join((*self.metrics, *self.distributions)) or "nothing"

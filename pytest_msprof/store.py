@@ -7,34 +7,23 @@ While it is measured a run is `<id>.partial`, whose requests stay readable howev
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from pytest_msprof import blocks
-from pytest_msprof.errors import SchemaTooNew, StoreError
+from pytest_msprof.errors import StoreError
+from pytest_msprof.json_files import check_schema, read_json, store_errors, write_json
 from pytest_msprof.results import SCHEMA_VERSION, Run
 from pytest_msprof.samples import Samples
+from pytest_msprof.series_file import read_series
 
-__all__ = [
-    "Leftover",
-    "PartialRun",
-    "RunStore",
-    "check_schema",
-    "read_json",
-    "read_run",
-    "store_errors",
-    "write_json",
-    "write_run",
-]
+__all__ = ["Leftover", "PartialRun", "RunStore", "read_run", "write_run"]
 
 PARTIAL = ".partial"
 RUN_FILE = "run.json"
@@ -136,13 +125,13 @@ class RunStore:
         return target
 
     def load(self, run: str | Path) -> Run:
-        """Read a run by its id, or the path of its directory; its requests are read when asked for.
+        """Read a run by its id, or the path of its directory; its requests and its course when asked for.
 
         Raises `StoreError` where it is missing or damaged, and `SchemaTooNew` where a newer
         version wrote it.
         """
         path = run if isinstance(run, Path) else self._path(run)
-        return read_run(path / RUN_FILE).with_samples(bind(self.samples, path))
+        return read_run(path / RUN_FILE).with_samples(bind(self.samples, path)).with_series(bind(read_series, path))
 
     def samples(self, path: Path) -> Samples | None:
         """Read the requests of the run in directory *path*, None where it has none."""
@@ -226,42 +215,6 @@ def write_run(path: Path, run: Run) -> None:
         raise StoreError(f"run {run.id} cannot be written to {path}: {error}") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises `StoreError` that names the file where there is none."""
-    with store_errors(path):
-        text = path.read_bytes()
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise StoreError(f"{path} is no JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise StoreError(f"{path} holds a {type(data).__name__}, but a JSON object was wanted")
-    return data
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write *data* beside *path* and rename it, so that a reader sees the old file or the new one."""
-    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with store_errors(path):
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-
-
-def check_schema(path: Path, data: dict[str, Any], supported: int) -> None:
-    """Refuse a file that a newer version wrote, by name."""
-    found = data.get("schema_version")
-    if not isinstance(found, int):
-        raise StoreError(f"{path} has no schema version (this version reads up to {supported})")
-    if found > supported:
-        raise SchemaTooNew(
-            f"{path} has schema version {found}, but this version reads up to {supported}: upgrade pytest-msprof"
-        )
-
-
 def _is_abandoned(path: Path) -> bool:
     """Say whether nobody holds the lock of a partial run's file."""
     try:
@@ -280,12 +233,3 @@ def _sync(folder: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-@contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Turn what the system said about a file into a `StoreError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{error.filename or path}: {error.strerror or error}") from error

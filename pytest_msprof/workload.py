@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.ids import digest
+from pytest_msprof.metric_table import check_limits
 
 __all__ = ["Workload"]
 
@@ -57,7 +58,7 @@ class Workload(BaseModel):
     """Sampling parameters of each request, such as `{"temperature": 0.7}`; without one answers are greedy."""
     extra_body: dict[str, Any] = {}
     """Further fields of each request's body, as the engine knows them."""
-    goodput: dict[str, float] = {}
+    goodput: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     """Metric → limit that a good request keeps, such as `{"ttft": 0.5, "tpot": 0.05}`; changes no request."""
     timeout: float = Field(120.0, gt=0)
     """Seconds after which one request counts as failed."""
@@ -76,6 +77,12 @@ class Workload(BaseModel):
         if isinstance(values, dict) and values.get("concurrency") is None and values.get("request_rate") is None:
             return {**values, "concurrency": 1}
         return values
+
+    @field_validator("goodput")
+    @classmethod
+    def _limits_of_requests(cls, limits: dict[str, float]) -> dict[str, float]:
+        check_limits(limits)
+        return limits
 
     def with_load(self, *, concurrency: int | None = None, request_rate: float | None = None) -> Self:
         """Return the same requests under another load; a load that is not given stays."""

@@ -103,7 +103,7 @@ def _launches(confirmation: Confirmation) -> int:
 
 
 def _mean(confirmation: Confirmation, name: str) -> float:
-    values = [run.value(name) for run in confirmation.runs]
+    values = [run.value(run.as_objective(name)) for run in confirmation.runs]
     return sum(values) / len(values)
 
 
@@ -115,7 +115,8 @@ def _deltas(plan: TunePlan, confirmations: Sequence[Confirmation], winner: int |
     best, default = _role(confirmations, winner), _role(confirmations, 0)
     if best is None or default is None or best.number == default.number:
         return ()
-    return contrast(best.runs, default.runs, (plan.objective, *plan.subject_to))
+    names = [best.runs[0].as_objective(name) for name in (plan.objective, *plan.subject_to)]
+    return contrast(best.runs, default.runs, names)
 
 
 def _verdict(

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.ids import digest
-from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED, metric
+from pytest_msprof.metric_table import SAMPLE_NEEDED, metric
 from pytest_msprof.results import Run
 from pytest_msprof.space import SearchSpace
 from pytest_msprof.workload import Workload
@@ -17,8 +17,6 @@ from pytest_msprof.workload import Workload
 __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 
 LOADS = ("fixed",)
-NOT_MEASURED = ("goodput",)
-"""Metrics that have a name and a meaning, and no measurement yet."""
 Role = Literal["winner", "runner-up", "default"]
 ROLES: tuple[Role, ...] = ("winner", "runner-up", "default")
 
@@ -112,8 +110,10 @@ class TunePlan:
     def _check_measurable(self, name: str) -> None:
         """Refuse what no run of this workload can have: it would fail only after the first launch."""
         base, _, statistic = name.partition(".")
-        if base in NOT_MEASURED:
-            raise ConfigurationError(f"tune: nothing measures {base!r} yet (measured: {', '.join(_measured())})")
+        if base == "goodput" and not self.workload.goodput:
+            raise ConfigurationError(
+                "tune: goodput needs to know what a good request is: Workload(goodput={'ttft': 0.5, 'tpot': 0.05})"
+            )
         needed, sent = SAMPLE_NEEDED.get(statistic, 1), self.workload.num_requests
         if base != "itl" and needed > sent:
             raise ConfigurationError(f"tune: {name} needs {needed} requests, but the workload sends {sent}")
@@ -152,7 +152,7 @@ class TunePlan:
 
         Raises `MetricMissing` where the run lacks one: a missing metric is never a pass.
         """
-        found = {name: run.value(name) for name in (self.objective, *self.subject_to)}
+        found = {name: run.value(run.as_objective(name)) for name in (self.objective, *self.subject_to)}
         for name, value in found.items():
             if not math.isfinite(value):
                 raise MetricMissing(f"{name} is {value}, which no study can learn from")
@@ -177,7 +177,3 @@ class TunePlan:
         relation = ">" if found.better == "lower" else "<"
         unit = "" if found.unit == "1" else f" {found.unit}"
         return f"{name} {value:.4g}{unit} {relation} {self.subject_to[name]:.4g}{unit}"
-
-
-def _measured() -> list[str]:
-    return [name for name in METRICS if name not in NOT_MEASURED]

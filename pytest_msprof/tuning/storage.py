@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.ids import digest
+from pytest_msprof.json_files import check_schema, read_json, write_json
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.slots import lock_file
-from pytest_msprof.store import check_schema, read_json, write_json
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -98,7 +98,7 @@ def test_a_metric_that_the_run_lacks_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "goodput"}, "nothing measures 'goodput' yet"),
+        ({"objective": "goodput"}, "goodput needs to know what a good request is"),
         ({"subject_to": {"ttft.p99": 1.0}}, r"ttft.p99 needs 100 requests, but the workload sends"),
         ({"subject_to": [("ttft.p50", 1.0)]}, "subject_to as"),
         ({"minutes": "3"}, "minutes above 0, but got '3'"),
