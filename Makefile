@@ -6,6 +6,7 @@
 PYTHON ?= python3
 ENGINE ?= transformers
 REPEAT ?= 1
+UPDATE_GOLDEN ?=
 MODEL  ?= models/tiny-qwen2
 
 BIN     := .venv/bin
@@ -24,7 +25,7 @@ NEEDED_MODEL  := $(if $(filter $(TINY),$(MODEL)),$(TINY)/recipe.json)
 
 bench: $(VENV) $(NEEDED_ENGINE) $(NEEDED_MODEL)
 	$(BIN)/pytest suites/ --msprof-engine $(ENGINE) --msprof-model $(MODEL) --msprof-repeat $(REPEAT) \
-		--benchmark-columns median,rounds --benchmark-sort name
+		$(if $(UPDATE_GOLDEN),--msprof-update-golden) --benchmark-columns median,rounds --benchmark-sort name
 
 test: lint engines
 	$(BIN)/pytest -m "not slow" --durations 10

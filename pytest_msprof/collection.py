@@ -40,7 +40,7 @@ def parametrize_engine(metafunc: pytest.Metafunc, options: Options) -> None:
     if "engine_name" in metafunc.fixturenames and options.engine:
         chosen = _chosen(metafunc, options.engine)
         metafunc.parametrize("engine_name", chosen, indirect=True, scope="session")
-    if "workload" in metafunc.fixturenames and len(options.concurrency) > 1:
+    if "workload" in metafunc.fixturenames and options.concurrency:
         metafunc.parametrize("workload", options.concurrency, indirect=True, ids=[f"c{n}" for n in options.concurrency])
 
 

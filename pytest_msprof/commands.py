@@ -136,7 +136,8 @@ def _vllm() -> str:
         return found
     raise EngineNotInstalled(
         "program 'vllm' was not found (looked beside $MSPROF_VLLM_PYTHON, in .engines/vllm, in this environment "
-        "and on PATH); install it with: pip install 'pytest-msprof[vllm]'"
+        "and on PATH); install it with: python -m msprof_plugins.install_engine vllm (a build for processors), "
+        "or where there is a GPU: pip install 'pytest-msprof[vllm]'"
     )
 
 

@@ -124,17 +124,22 @@ class Comparison(BaseModel):
             return
         if STRICT.get() if strict is None else strict:
             raise Regression(self._message(verdict))
-        warnings.warn(self._message(verdict), ComparisonWarning, stacklevel=2)
+        told = LISTENER.get() is not None  # a session shows the figures below its tests
+        warnings.warn(self._message(verdict, figures=not told), ComparisonWarning, stacklevel=2)
 
     def summary(self, *, everything: bool = False) -> str:
         """Return one line of at most 80 columns for each metric that gates, or for *everything* measured."""
         shown = self.deltas if everything or not self.gating else self.gating
         return "\n".join(_line(delta) for delta in shown)
 
-    def _message(self, verdict: str) -> str:
+    def _message(self, verdict: str, *, figures: bool = True) -> str:
         worst = [delta for delta in self.gating if delta.verdict == verdict]
         why = dict.fromkeys((*self.reasons, *(f"{delta.metric}: {delta.reason}" for delta in worst if delta.reason)))
-        lines = [f"{self.case or 'comparison'} is {verdict}", *why, *([self.summary()] if self.gating else [])]
+        lines = [
+            f"{self.case or 'comparison'} is {verdict}",
+            *why,
+            *([self.summary()] if figures and self.gating else []),
+        ]
         return "\n".join(lines)
 
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from pytest_msprof.results import Value
 
-__all__ = ["ABSENT", "change", "duration", "field_values", "interval", "metric_value", "percent", "rate", "seconds"]
+__all__ = [
+    "ABSENT",
+    "change",
+    "duration",
+    "field_values",
+    "interval",
+    "metric_value",
+    "percent",
+    "rate",
+    "seconds",
+    "shell_command",
+]
 
 ABSENT = "—"
 """Stands where there is no figure."""
@@ -18,6 +30,7 @@ ABSENT = "—"
 NO_FIELDS = "engine defaults"
 TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 MINUTE, HOUR = 60, 3600
+COLUMNS = 78
 
 
 def seconds(value: float | None) -> str:
@@ -81,6 +94,24 @@ def metric_value(name: str, value: float | None) -> str:
 def field_values(fields: Mapping[str, Value]) -> str:
     """Return fields on one line, in their own order: `continuous_batching=True num_blocks=64`."""
     return " ".join(f"{name}={_field_value(value)}" for name, value in fields.items()) or NO_FIELDS
+
+
+def shell_command(command: str, variables: Mapping[str, str] | None = None) -> str:
+    """Return a command with its *variables*, ready for a shell, on lines of a terminal's width."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    parts = [f"{name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
+    for word in map(shlex.quote, words):
+        is_value = parts and parts[-1].startswith("--") and " " not in parts[-1] and not word.startswith("--")
+        parts[-1:] = [f"{parts[-1]} {word}"] if is_value else [*parts[-1:], word]
+    lines = [""]
+    for part in parts:
+        if lines[-1].strip() and len(lines[-1]) + len(part) >= COLUMNS:
+            lines.append("  ")
+        lines[-1] += part if not lines[-1].strip() else f" {part}"
+    return " \\\n".join(lines)
 
 
 def _field_value(value: Value) -> str:

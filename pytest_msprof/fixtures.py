@@ -111,8 +111,7 @@ def workload(request: pytest.FixtureRequest) -> Workload:
     """A workload at the concurrency of this item, from `--msprof-concurrency`."""
     from pytest_msprof.workload import Workload
 
-    only = session_of(request.config).options.concurrency[0]
-    return Workload(concurrency=getattr(request, "param", only))
+    return Workload(concurrency=getattr(request, "param", None))
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 from pytest_msprof.errors import PluginError
 from pytest_msprof.fields import OptimizerConfigField
-from pytest_msprof.interfaces import BenchmarkInterface, CustomProcess, Fields, SimulatorInterface
+from pytest_msprof.interfaces import BenchmarkInterface, SimulatorInterface
+from pytest_msprof.program import CustomProcess, Fields
 from pytest_msprof.registry import REGISTRY, Register
 from pytest_msprof.results import PerformanceIndex
 

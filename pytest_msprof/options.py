@@ -106,7 +106,7 @@ class Options:
             model=_found(config, read("model")),
             base_url=base_url,
             load=read("load") or "builtin",
-            concurrency=_concurrencies(read("concurrency") or "1"),
+            concurrency=_concurrencies(read("concurrency")),
             devices=parse_devices(read("devices") or ""),
             repeat=_at_least_one("--msprof-repeat", 1 if (repeat := read("repeat")) is None else repeat),
             golden=Path(config.rootpath / golden) if (golden := read("golden")) else folder / "golden",
@@ -159,7 +159,10 @@ def _elsewhere(engines: Sequence[str] | None) -> tuple[str, ...]:
     return ("external",)
 
 
-def _concurrencies(text: str) -> tuple[int, ...]:
+def _concurrencies(text: str | None) -> tuple[int, ...]:
+    """Return the concurrencies of *text*, none where nothing was asked for."""
+    if text is None:
+        return ()
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -229,7 +229,7 @@ def _measured(config: pytest.Config) -> bool:
 
 
 def _study_lines(study: StudySummary) -> Iterator[str]:
-    from pytest_msprof.display import field_values, metric_value
+    from pytest_msprof.display import field_values, metric_value, shell_command
 
     states = [trial.state for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -256,10 +256,9 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
         )
     yield from _wrapped(f"verdict: {study.verdict}", indent=9)
     if study.command:
-        variables = "".join(f"{name}={value} " for name, value in study.environment.items())
         keep = study.winner != 0 and "keep the default" in study.verdict
         yield "the search's best, for whoever wants it nevertheless:" if keep else "run it:"
-        yield f"  {variables}{study.command}"
+        yield from shell_command(study.command, study.environment).splitlines()
     yield ""
 
 

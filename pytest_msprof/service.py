@@ -179,6 +179,7 @@ def _ready(
     service.ready_after = time.monotonic() - started
     service.environment = {
         "engine": engine,
+        "port": context.port,
         "command": shlex.join(redact([str(part) for part in simulator.command or ()])),
         "variables": redact({k: v for k, v in simulator.env.items() if os.environ.get(k) != v}),
         **redact(dict(simulator.describe())),

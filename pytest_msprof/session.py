@@ -25,7 +25,7 @@ from pytest_msprof.registry import REGISTRY, Registry
 from pytest_msprof.results import Run, Value
 from pytest_msprof.service import Service, configure, launch
 from pytest_msprof.slots import Slot, free_port
-from pytest_msprof.store import PartialRun, RunStore
+from pytest_msprof.store import PartialRun, RunStore, hide_from_git
 
 if TYPE_CHECKING:
     import pytest
@@ -73,6 +73,7 @@ class MsprofSession:
     @cached_property
     def store(self) -> RunStore:
         """The runs on disk."""
+        hide_from_git(self.options.folder)
         return RunStore(self.options.folder / "runs")
 
     @cached_property
@@ -141,12 +142,7 @@ class MsprofSession:
     ) -> Iterator[Service]:
         """Lend a service with *fields*; load-side ones among them are left to the load generator."""
         declared = {entry.name: entry for entry in space} if space else {}
-        server_side = {name: value for name, value in fields.items() if not self.is_load_side(name)}
-        if self.options.base_url and server_side:
-            raise ConfigurationError(
-                f"a running service (--msprof-base-url) cannot be given {', '.join(server_side)}: "
-                "only load-side fields, CONCURRENCY and REQUESTRATE, can change"
-            )
+        server_side = self.server_side(fields)
         key = LeaseKey.of(engine, self.options.model or self.options.base_url, server_side, round_)
 
         def start(slot: Slot) -> Service:
@@ -290,6 +286,19 @@ class MsprofSession:
     def is_load_side(self, name: str) -> bool:
         """Say whether a change of this field leaves the service as it is."""
         return is_load_side(name, self.load_fields)
+
+    def server_side(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entries of *fields* that a start depends on.
+
+        Raises `ConfigurationError` where there are some and the service runs already.
+        """
+        found = {name: value for name, value in fields.items() if not self.is_load_side(name)}
+        if self.options.base_url and found:
+            raise ConfigurationError(
+                f"a running service (--msprof-base-url) cannot be given {', '.join(found)}: "
+                "only load-side fields, CONCURRENCY and REQUESTRATE, can change"
+            )
+        return found
 
     @cached_property
     def load_fields(self) -> tuple[OptimizerConfigField, ...]:

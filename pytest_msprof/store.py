@@ -23,11 +23,23 @@ from pytest_msprof.results import SCHEMA_VERSION, Run
 from pytest_msprof.samples import Samples
 from pytest_msprof.series_file import read_series
 
-__all__ = ["Leftover", "PartialRun", "RunStore", "read_run", "write_run"]
+__all__ = ["Leftover", "PartialRun", "RunStore", "hide_from_git", "read_run", "write_run"]
 
 PARTIAL = ".partial"
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.msb"
+
+
+GIT_IGNORE = "*\n!.gitignore\n!golden/\n!golden/**\n"
+
+
+def hide_from_git(folder: Path) -> None:
+    """Make *folder*, and keep git from offering anything in it but the golden runs, unless the user decided."""
+    path = folder / ".gitignore"
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(GIT_IGNORE, encoding="utf-8")
 
 
 class PartialRun:

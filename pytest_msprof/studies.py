@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_msprof.collection import FACTS, case_of, engine_of, plan_of, slot_of
-from pytest_msprof.errors import ConfigurationError, LoadError, ServiceError
+from pytest_msprof.errors import LoadError, ServiceError
 from pytest_msprof.service import bind
 from pytest_msprof.sessions import session_of
 from pytest_msprof.tuning.opening import Identity, find_study, open_study
@@ -143,14 +143,8 @@ def _plugins(item: pytest.Item) -> Offer:
 
 
 def _check_fields(session: MsprofSession, space: SearchSpace, engine: str, simulator: type[SimulatorInterface]) -> None:
-    server_side = {entry.name: entry for entry in space if not session.is_load_side(entry.name)}
-    if not session.options.base_url:
+    if server_side := session.server_side({entry.name: entry for entry in space}):
         bind(dict.fromkeys(server_side), session.operator(simulator), server_side, engine)
-    elif server_side:
-        raise ConfigurationError(
-            f"a running service (--msprof-base-url) cannot be tuned in {', '.join(server_side)}: "
-            "only load-side fields, CONCURRENCY and REQUESTRATE, can change"
-        )
 
 
 @contextmanager

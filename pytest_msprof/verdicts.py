@@ -86,7 +86,8 @@ class _Claim:
     @property
     def obstacle(self) -> tuple[Verdict, str] | None:
         """Why there is no verdict yet, None where there is one."""
-        launches = f"{self.measured.launches_current} now, {self.measured.launches_golden} golden"
+        sides = ("the winner's", "the default's") if self.in_study else ("now", "golden")
+        launches = f"{self.measured.launches_current} {sides[0]}, {self.measured.launches_golden} {sides[1]}"
         if self.measured.difference is None:
             return "incomparable", f"golden is {self.measured.golden:g}: no change is relative to it"
         if self.better is None:

@@ -44,4 +44,4 @@ def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[
         return True
     roles = study.to_confirm()
     wanted = sum(1 for other in before if other.kind == "confirm" and other.role in roles)
-    return slot.kind == "result" and sum(map(len, study.confirmations(session_id).values())) < wanted
+    return slot.kind == "result" and sum(map(len, study.confirmations.of(session_id).values())) < wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,12 +10,15 @@ from typing import Any, NamedTuple
 from pytest_msprof.comparison import Delta, contrast
 from pytest_msprof.display import change, field_values, metric_value, percent
 from pytest_msprof.errors import MsprofError
-from pytest_msprof.results import Run
+from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
 from pytest_msprof.tuning.plan import Role, TunePlan
 from pytest_msprof.tuning.study import TuneStudy
 
 __all__ = ["Outcome", "conclude"]
+
+PORT = "8000"
+"""Stands in a command for the port that one launch happened to get."""
 
 
 class Outcome(NamedTuple):
@@ -28,10 +32,13 @@ class Outcome(NamedTuple):
 def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> Outcome:
     """Draw the conclusion from what *study* holds; *load* finds a recorded run by its id."""
     plan, records = study.plan, study.records()
-    confirmations = tuple(_confirmations(study, session_id, load))
+    confirmations, earlier = _confirmed(study, session_id, load)
     winner = _winner(plan, confirmations, study.ranking())
     deltas = _deltas(plan, confirmations, winner)
     verdict, failure = _verdict(plan, records, confirmations, winner, deltas)
+    if earlier:
+        verdict = f"as an earlier session confirmed: {verdict}"
+        failure = failure and verdict
     facts = study.attributes
     command, environment = _command(confirmations, records, winner, load)
     return Outcome(
@@ -58,10 +65,24 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
     )
 
 
+def _confirmed(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> tuple[tuple[Confirmation, ...], bool]:
+    """Return what confirms the winner, and whether an earlier session found it: this one measured nothing anew.
+
+    Runs that were pruned since confirm nothing.
+    """
+    own = tuple(_confirmations(study, session_id, load))
+    if own or not (latest := study.confirmations.latest()):
+        return own, False
+    earlier = tuple(_confirmations(study, latest, load))
+    kept = sum(len(entry.runs) for entry in earlier)
+    known = sum("run" in launch for entries in study.confirmations.of(latest).values() for launch in entries)
+    return (earlier, True) if kept == known else ((), False)
+
+
 def _confirmations(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> Sequence[Confirmation]:
     found = []
     by_number = {record.number: record for record in study.records()}
-    for role, entries in study.confirmations(session_id).items():
+    for role, entries in study.confirmations.of(session_id).items():
         number = entries[0]["number"]
         found.append(
             Confirmation(
@@ -212,11 +233,16 @@ def _command(
     winner: int | None,
     load: Callable[[str], Run],
 ) -> tuple[str, dict[str, str]]:
-    """Return how to start the winner by hand: what the engine itself was started with."""
+    """Return how to start the winner by hand: what the engine itself was started with, on a port of everyday."""
     confirmed = _role(confirmations, winner)
     run_ids = [run_id for record in records if record.number == winner for run_id in record.run_ids]
     run = confirmed.runs[0] if confirmed else next(filter(None, (_loaded(load, run_id) for run_id in run_ids)), None)
     if run is None:
         return "", {}
     variables: dict[str, Any] = run.environment.get("variables", {})
-    return str(run.environment.get("command", "")), {name: str(value) for name, value in variables.items()}
+    port = run.environment.get("port", 0)
+
+    def by_hand(value: Value) -> str:
+        return re.sub(rf"(?<!\d){port}(?!\d)", PORT, str(value)) if port else str(value)
+
+    return by_hand(run.environment.get("command", "")), {name: by_hand(value) for name, value in variables.items()}

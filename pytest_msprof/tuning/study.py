@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import TrialRecord
+from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
@@ -85,6 +86,8 @@ class TuneStudy:
             seed = plan.seed + 7919 * worker
             self._random = random.Random(seed + done)  # noqa: S311 - a search, not a secret
             self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
+        self.confirmations = Confirmations(self._study)
+        """What the confirming launches found, in this session and earlier ones."""
         self.answered = sum(1 for trial in self._finished() if trial.user_attrs.get("session") != session_id)
         """Trials that earlier sessions finished."""
 
@@ -106,8 +109,7 @@ class TuneStudy:
     def is_busy(self) -> bool:
         """Say whether another living process measures a trial, or confirms one."""
         leases = [trial.user_attrs.get("lease") for trial in self._running()]
-        leases += [entry.get("lease") for name, entry in self.attributes.items() if name.startswith("confirm:")]
-        return any(is_another(lease) for lease in leases)
+        return any(is_another(lease) for lease in (*leases, *self.confirmations.leases()))
 
     def ranking(self) -> dict[Role, int]:
         """Return the trials to confirm: the best feasible two, and the default."""
@@ -123,20 +125,6 @@ class TuneStudy:
         """Return the ranked trials by role, each once: a winner or runner-up that is the default is the default."""
         ranked = self.ranking()
         return {role: number for role, number in ranked.items() if role == "default" or number != ranked.get("default")}
-
-    def confirmations(self, session_id: str) -> dict[Role, list[dict[str, Any]]]:
-        """Return what this session's confirming launches found, by role."""
-        found: dict[Role, list[dict[str, Any]]] = {}
-        for role in ROLES:
-            prefix = f"confirm:{session_id}:{role}:"
-            entries = {name: value for name, value in self.attributes.items() if name.startswith(prefix)}
-            if ended := [entries[name] for name in sorted(entries) if {"run", "failure"} & entries[name].keys()]:
-                found[role] = ended
-        return found
-
-    def confirm(self, session_id: str, role: Role, index: int, outcome: Mapping[str, Value]) -> None:
-        """Remember what became of one confirming launch, or the lease of who makes it."""
-        self.set_attribute(f"confirm:{session_id}:{role}:{index:03}", dict(outcome))
 
     # Ask and tell
 

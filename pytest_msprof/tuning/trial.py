@@ -84,4 +84,5 @@ class Trial:
             self._study.release(self._proposal)
 
     def _confirm(self, outcome: Mapping[str, Any]) -> None:
-        self._study.confirm(self._session, self.slot.role, self.slot.index, {"number": self.number, **outcome})
+        found = {"number": self.number, **outcome}
+        self._study.confirmations.remember(self._session, self.slot.role, self.slot.index, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
@@ -25,7 +24,6 @@ __all__ = [
     "higher_is_better",
     "ranked",
     "session_findings",
-    "shell_command",
     "study_finding",
 ]
 
@@ -175,22 +173,6 @@ def figure(run: Run, name: str) -> float | None:
     except (MetricMissing, UnknownName):
         return None
     return value if math.isfinite(value) else None
-
-
-def shell_command(study: StudySummary) -> str:
-    """Return the winner's command with its variables, one option a line, ready for a shell."""
-    try:
-        words = shlex.split(study.command)
-    except ValueError:
-        return study.command
-    groups: list[list[str]] = [[]]
-    for word in words:
-        if word.startswith("--") and groups[0]:
-            groups.append([])
-        groups[-1].append(word)
-    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in study.environment.items())
-    command = " \\\n  ".join(map(shlex.join, groups))
-    return f"{variables} \\\n{command}" if variables else command
 
 
 def environments(summary: SessionSummary) -> tuple[list[str], dict[str, list[list[Value]]]]:

@@ -78,7 +78,7 @@ def render(summary: SessionSummary) -> str:
         "misses": _misses,
         "ranked": findings.ranked,
         "reach": _reach,
-        "shell_command": findings.shell_command,
+        "shell_command": display.shell_command,
         "study_finding": findings.study_finding,
         "trial_chart": lambda study: Markup(charts.trial_chart(study)),  # noqa: S704 - escapes itself
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import pytest
 
@@ -16,6 +17,7 @@ from pytest_msprof.display import (
     percent,
     rate,
     seconds,
+    shell_command,
 )
 
 
@@ -117,3 +119,19 @@ def test_values_that_would_run_together_are_quoted():
 
 def test_no_fields_are_the_defaults_of_the_engine():
     assert field_values({}) == "engine defaults"
+
+
+def test_a_command_is_ready_for_a_shell_on_lines_of_a_terminals_width():
+    options = [f"--an-option-{number} value-{number}" for number in range(8)]
+    command = f"/engines/bin/serve 'my model' {' '.join(options)}"
+
+    shown = shell_command(command, {"HOME_OF": "a b"})
+
+    assert shown.startswith("HOME_OF='a b' /engines/bin/serve 'my model' --an-option-0 value-0 \\\n")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(line.count("--") == line.count("value") for line in shown.splitlines())
+    assert shlex.split(shown.replace("\\\n", " ")) == ["HOME_OF=a b", *shlex.split(command)]
+
+
+def test_what_no_shell_can_read_is_shown_as_it_is():
+    assert shell_command("serve 'half a quote") == "serve 'half a quote"

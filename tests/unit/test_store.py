@@ -20,7 +20,7 @@ from pytest_msprof.errors import SchemaTooNew, StoreError
 from pytest_msprof.ids import new_id
 from pytest_msprof.results import SCHEMA_VERSION, Distribution, Run
 from pytest_msprof.samples import Sample, Samples
-from pytest_msprof.store import RunStore
+from pytest_msprof.store import RunStore, hide_from_git
 from pytest_msprof.workload import Workload
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from pytest_msprof.samples import Sample, Samples
-from pytest_msprof.store import RunStore
+from pytest_msprof.store import RunStore, hide_from_git
 partial = RunStore(Path(sys.argv[1])).open("killed")
 number = 0
 while True:
@@ -203,7 +203,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from pytest_msprof.errors import StoreError
 from pytest_msprof.samples import Sample, Samples
-from pytest_msprof.store import RunStore
+from pytest_msprof.store import RunStore, hide_from_git
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 partial = RunStore(Path(sys.argv[1])).open("full")
@@ -246,7 +246,7 @@ def test_two_processes_write_into_one_store(store):
 import sys
 sys.path.insert(0, "tests/unit")
 from pathlib import Path
-from pytest_msprof.store import RunStore
+from pytest_msprof.store import RunStore, hide_from_git
 from test_store import make_samples, sealed
 for _ in range(8):
     sealed(RunStore(Path(sys.argv[1])), samples=make_samples(2), session_id=sys.argv[2])
@@ -329,3 +329,27 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="file"):
         RunStore(tmp_path / "file").open("run")
+
+
+def test_git_is_offered_the_golden_runs_and_nothing_else(tmp_path):
+    folder = tmp_path / ".msprof"
+    hide_from_git(folder)
+    for name in ("runs/1/run.json", "golden/a/golden.json"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("{}")
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+
+    listed = subprocess.run(
+        ["git", "-C", tmp_path, "ls-files", "--others", "--exclude-standard"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert listed.stdout.split() == [".msprof/.gitignore", ".msprof/golden/a/golden.json"]
+
+
+def test_what_the_user_wants_git_to_see_is_left_alone(tmp_path):
+    (tmp_path / ".gitignore").write_text("!*\n")
+    hide_from_git(tmp_path)
+    assert (tmp_path / ".gitignore").read_text() == "!*\n"

@@ -40,10 +40,10 @@ class Told:
         for index, throughput in enumerate(throughputs):
             run = self.kept(make_run(throughput, ttft, client_limited=client_limited))
             broken = self.study.plan.infeasible(self.study.plan.measure(run))
-            self.study.confirm(SESSION, role, index, {"number": number, "run": run.id, "broken": broken})
+            self.study.confirmations.remember(SESSION, role, index, {"number": number, "run": run.id, "broken": broken})
         for index in range(failed):
             outcome = {"number": number, "failure": "timeout", "reason": "too slow"}
-            self.study.confirm(SESSION, role, len(throughputs) + index, outcome)
+            self.study.confirmations.remember(SESSION, role, len(throughputs) + index, outcome)
         return self
 
     def kept(self, run):
@@ -199,3 +199,24 @@ def test_runs_that_were_pruned_are_missed_by_nobody(told):
 
     assert "at 300 token/s" in verdict
     assert (fails, winner) == (False, 1)
+
+
+def test_a_session_that_measures_nothing_anew_repeats_what_an_earlier_one_confirmed(told):
+    study = told().trials((100, 0.1), (200, 0.1))
+    study.confirmed("winner", around(200)).confirmed("default", around(100))
+    before = study.conclusion()[0]
+
+    later = conclude(study.study, "the session after it", study.load).summary
+
+    assert later.verdict == f"as an earlier session confirmed: {before}"
+    assert len(later.confirmations) == 2
+
+
+def test_launches_that_were_pruned_confirm_nothing(told):
+    study = told().trials((100, 0.1), (200, 0.1))
+    study.confirmed("winner", around(200)).confirmed("default", around(100))
+    study.runs.clear()
+
+    later = conclude(study.study, "the session after it", study.load).summary
+
+    assert later.verdict.startswith("best of one launch each, not confirmed")

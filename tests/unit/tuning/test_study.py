@@ -173,14 +173,14 @@ def test_less_is_better_where_the_metric_says_so(tmp_path):
 
 def test_confirmations_count_for_the_session_that_made_them(tmp_path):
     study = make_study(tmp_path, session=(session := new_id()))
-    study.confirm(session, "winner", 1, {"number": 2, "run": "b"})
-    study.confirm(session, "winner", 0, {"number": 2, "run": "a"})
-    study.confirm(session, "default", 0, {"number": 0, "failure": "timeout", "reason": "too slow"})
-    study.confirm(session, "runner-up", 0, {"number": 1, "lease": {}})
+    study.confirmations.remember(session, "winner", 1, {"number": 2, "run": "b"})
+    study.confirmations.remember(session, "winner", 0, {"number": 2, "run": "a"})
+    study.confirmations.remember(session, "default", 0, {"number": 0, "failure": "timeout", "reason": "too slow"})
+    study.confirmations.remember(session, "runner-up", 0, {"number": 1, "lease": {}})
 
-    assert [entry["run"] for entry in study.confirmations(session)["winner"]] == ["a", "b"]
-    assert study.confirmations(session).keys() == {"winner", "default"}
-    assert study.confirmations(new_id()) == {}
+    assert [entry["run"] for entry in study.confirmations.of(session)["winner"]] == ["a", "b"]
+    assert study.confirmations.of(session).keys() == {"winner", "default"}
+    assert study.confirmations.of(new_id()) == {}
 
 
 def test_a_later_session_goes_on_where_the_first_one_stopped(tmp_path):

@@ -84,13 +84,13 @@ def test_a_confirming_launch_counts_once_it_is_told(study):
     first, second, third = (confirming(study, index) for index in range(3))
     for trial in (first, second, third):
         trial.begin()
-    assert study.confirmations(SESSION) == {}
+    assert study.confirmations.of(SESSION) == {}
     run = make_run(100.0, ttft=0.3)
     first.tell(run)
     second.fail(ServiceError("it died", failure="timeout"))
     third.release()
 
-    told, failed = study.confirmations(SESSION)["default"]
+    told, failed = study.confirmations.of(SESSION)["default"]
     assert (told["run"], told["broken"]) == (run.id, "ttft.p50 0.3 s > 0.2 s")
     assert (failed["failure"], failed["reason"]) == ("timeout", "it died")
     assert study.records() == ()
