@@ -4,58 +4,132 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_msprof.errors import ConfigurationError, LoadError, UnknownName
+from pytest_msprof.errors import ConfigurationError, LoadError, StoreError, UnknownName
+from pytest_msprof.figures import with_figures
+from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import LoadGenerator, LoadJob, SimulatorInterface, Target
+from pytest_msprof.live_line import live_line
+from pytest_msprof.load_arguments import add_arguments, objectives_of, workload_of
+from pytest_msprof.load_figures import figures, lines
 from pytest_msprof.redaction import redact
-from pytest_msprof.results import Measurement
+from pytest_msprof.requests import tokenizer_digest
+from pytest_msprof.results import Measurement, Run
+from pytest_msprof.series_file import write_series
+from pytest_msprof.store import PartialRun
 from pytest_msprof.workload import Workload
 
 __all__ = ["add_arguments", "main"]
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; their defaults are the workload's."""
-    default = Workload()
-    parser.add_argument("url", metavar="URL", help="the service, such as http://127.0.0.1:8000")
-    parser.add_argument("--model", default="", help="name of the model in requests (default: what the service says)")
-    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="folder of tokenizer.json, for exact lengths")
-    for name in ("input_tokens", "output_tokens", "num_requests", "seed", "warmup"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, metavar="N", help="(%(default)s)")
-    parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight (1 without a rate)")
-    parser.add_argument("--request-rate", type=float, metavar="R", help="requests a second, open loop")
-    parser.add_argument("--endpoint", choices=("completions", "chat"), default=default.endpoint)
-    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON, - for standard output")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="keep files of the load here")
+GENERATOR = "builtin"
+ENGINE = "external"
+MISSED = 1
 
 
 def main(args: argparse.Namespace) -> int:
-    """Send the load and print the figures.
+    """Send the load and print the figures; 1 says that an objective was missed.
 
-    Raises `ConfigurationError` for what is no URL, and `LoadError` when nobody answers there or no
-    request succeeded.
+    Raises `ConfigurationError` for what cannot be meant, and `LoadError` when nobody answers or
+    nothing could be measured.
     """
     if not args.url.startswith(("http://", "https://")):
         raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {redact(args.url)!r}")
-    workload = Workload(**{name: getattr(args, name) for name in Workload.model_fields if hasattr(args, name)})
-    generator = _generator()
-    with tempfile.TemporaryDirectory(prefix="msprof-load-") as scratch:
-        folder = args.output or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+    workload, objectives = workload_of(args), objectives_of(args)
+    if any(wanted.metric == "goodput" for wanted in objectives) and not workload.goodput:
+        raise ConfigurationError("goodput needs to know what a good request is: give --goodput, such as ttft:0.5")
+    run = _run(args, workload)
+    if args.json:
+        text = json.dumps(figures(run, objectives), indent=2, allow_nan=False) + "\n"
+        sys.stdout.write(text) if args.json == "-" else Path(args.json).write_text(text, encoding="utf-8")
+    if args.json != "-":
+        print("\n".join(lines(run, objectives)))
+    missed = [found for wanted in objectives if not (found := wanted.judge(run)).met]
+    for found in missed:
+        print(f"pytest-msprof: missed: {found.text}", file=sys.stderr)
+    if objectives and run.client_limited:
+        print(f"pytest-msprof: no verdict: the client was the bottleneck: {run.client_limited}", file=sys.stderr)
+    return MISSED if missed or (objectives and run.client_limited) else 0
+
+
+def _run(args: argparse.Namespace, workload: Workload) -> Run:
+    """Measure, and keep the run where the user wants it."""
+    with ExitStack() as stack:
+        output = args.output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="msprof-load-"))) / "run"
+        if output.exists() and any(output.iterdir()):
+            raise StoreError(f"{output} is not empty: a run is written once, into a folder of its own")
+        generator, simulator = _generator(), _simulator(args, output.parent)
+        partial = PartialRun(new_id(), output.with_name(f"{output.name}.partial"))
         try:
-            target = _target(args, folder)
-        except OSError as error:
-            raise LoadError(f"nobody answers at {redact(args.url)}: {error}") from None
-        measured = generator.generate(LoadJob(workload=workload, target=target, folder=folder))
+            run = _measured(args, workload, simulator, generator, partial)
+        except BaseException:
+            partial.close() if partial.written else partial.discard()
+            raise
+        partial.complete(run.samples)
+        write_series(partial.folder, run.series)
+        partial.seal(run, output)
+        return run.with_samples(run.samples)
+
+
+def _measured(
+    args: argparse.Namespace,
+    workload: Workload,
+    simulator: SimulatorInterface,
+    generator: LoadGenerator,
+    partial: PartialRun,
+) -> Run:
+    from pytest_msprof.hardware import device_kind, hardware
+
+    target, started_at = _target(args, simulator), datetime.now(UTC)
+    with _interruptible() as stop, live_line() as show:
+        job = LoadJob(
+            workload=workload, target=target, folder=partial.folder, sink=partial.write, progress=show, stop=stop
+        )
+        measured = with_figures(_succeeded(generator.generate(job)), workload)
+    return Run.of(
+        measured,
+        id=partial.run_id,
+        launch_id=new_id(),
+        engine=ENGINE,
+        load_generator=GENERATOR,
+        workload=workload,
+        workload_hash=workload.hash(tokenizer_digest(target.tokenizer)),
+        model=target.model,
+        device=device_kind(),
+        environment={**hardware(), "url": redact(args.url), **redact(dict(simulator.describe()))},
+        started_at=started_at,
+    )
+
+
+def _succeeded(measured: Measurement) -> Measurement:
     if not measured.completed:
         raise LoadError(f"none of {measured.failed} requests succeeded: {dict(measured.errors)}")
-    _report(measured, workload, args.json)
-    return 0
+    return measured
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Give what says whether Ctrl-C was pressed; pressed again, it interrupts at once."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _generator() -> LoadGenerator:
@@ -63,65 +137,38 @@ def _generator() -> LoadGenerator:
     from pytest_msprof.registry import REGISTRY
 
     problems = discover()
-    if "builtin" not in REGISTRY.benchmarks and problems:
+    if GENERATOR not in REGISTRY.benchmarks and problems:
         raise problems[0]
-    generator: LoadGenerator = REGISTRY.benchmarks.make("builtin")
+    generator: LoadGenerator = REGISTRY.benchmarks.make(GENERATOR)
     return generator
 
 
-def _target(args: argparse.Namespace, folder: Path) -> Target:
-    """Describe the service as the engine `external` sees it: model name and dialect are asked for."""
+def _simulator(args: argparse.Namespace, folder: Path) -> SimulatorInterface:
+    """Return what knows the service as the engine `external` does: its model's name and its dialect are asked for."""
     from pytest_msprof.interfaces import LaunchContext
     from pytest_msprof.process import EngineProcess
     from pytest_msprof.registry import REGISTRY
 
-    if "external" not in REGISTRY.simulators:
-        raise UnknownName("engine", "external", REGISTRY.simulators.names())
-    simulator: SimulatorInterface = REGISTRY.simulators.make("external")
-    context = LaunchContext(
-        launcher=EngineProcess.start, folder=folder, model=args.model or None, base_url=args.url.rstrip("/")
+    if ENGINE not in REGISTRY.simulators:
+        raise UnknownName("engine", ENGINE, REGISTRY.simulators.names())
+    simulator: SimulatorInterface = REGISTRY.simulators.make(ENGINE)
+    simulator.configure(
+        LaunchContext(
+            launcher=EngineProcess.start, folder=folder, model=args.model or None, base_url=args.url.rstrip("/")
+        )
     )
-    simulator.configure(context)
     simulator.update_command()
-    return Target(
-        base_url=simulator.root_url,
-        model=args.model or simulator.served_model,
-        tokenizer=args.tokenizer or simulator.tokenizer_path,
-        request_options=simulator.request_options,
-        api_key=getattr(simulator, "api_key", None),
-    )
+    return simulator
 
 
-def _report(measured: Measurement, workload: Workload, destination: str | None) -> None:
-    figures = _figures(measured, workload)
-    if destination:
-        text = json.dumps(figures, indent=2) + "\n"
-        if destination == "-":
-            sys.stdout.write(text)
-            return
-        Path(destination).write_text(text, encoding="utf-8")
-    from pytest_msprof.display import metric_value
-
-    print(f"{measured.completed} of {measured.completed + measured.failed} requests in {measured.duration:.2f} s")
-    for name, value in figures["metrics"].items():
-        print(f"{name:20} {metric_value(name, value)}")
-    for name, statistics in figures["distributions"].items():
-        shown = {key: value for key, value in statistics.items() if key in ("mean", "p50", "p99")}
-        line = "  ".join(f"{key} {metric_value(f'{name}.{key}', value)}" for key, value in shown.items())
-        print(f"{name:20} {line}")
-    for note in measured.notes:
-        print(f"note: {note}")
-
-
-def _figures(measured: Measurement, workload: Workload) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "workload": workload.model_dump(mode="json"),
-        "duration": measured.duration,
-        "completed": measured.completed,
-        "failed": measured.failed,
-        "errors": dict(measured.errors),
-        "metrics": dict(measured.metrics),
-        "distributions": {name: found.root for name, found in measured.distributions.items()},
-        "notes": list(measured.notes),
-    }
+def _target(args: argparse.Namespace, simulator: SimulatorInterface) -> Target:
+    try:
+        return Target(
+            base_url=simulator.root_url,
+            model=args.model or simulator.served_model,
+            tokenizer=args.tokenizer or simulator.tokenizer_path,
+            request_options=simulator.request_options,
+            api_key=getattr(simulator, "api_key", None),
+        )
+    except OSError as error:
+        raise LoadError(f"nobody answers at {redact(args.url)}: {error}") from None

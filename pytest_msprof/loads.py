@@ -81,9 +81,8 @@ class Loader:
         service.is_loaded = False
         partial.complete(measurement.samples)
         write_series(partial.folder, measurement.series)
-        run = self._run(run_id, measurement, workload, workload_hash, service, started_at)
         self._partials[run_id] = partial
-        return run.with_samples(measurement.samples).with_series(measurement.series)
+        return self._run(run_id, measurement, workload, workload_hash, service, started_at)
 
     def _generate(self, job: LoadJob, service: Service) -> Measurement:
         try:
@@ -110,7 +109,8 @@ class Loader:
         service: Service,
         started_at: datetime,
     ) -> Run:
-        return Run(
+        return Run.of(
+            measured,
             id=run_id,
             launch_id=service.launch_id,
             session_id=self._session.id,
@@ -127,18 +127,6 @@ class Loader:
             device=self._session.device,
             environment=service.environment,
             started_at=started_at,
-            duration=measured.duration,
-            completed=measured.completed,
-            failed=measured.failed,
-            errors=dict(measured.errors),
-            metrics=dict(measured.metrics),
-            distributions=dict(measured.distributions),
-            intervals=dict(measured.intervals),
-            steady=measured.steady,
-            notes=measured.notes,
-            complete=measured.complete,
-            client=dict(measured.client),
-            client_limited=measured.client_limited,
         )
 
     def take(self, run: Run) -> PartialRun:

@@ -122,6 +122,26 @@ class Run(BaseModel):
     _repeats: tuple[Run, ...] = PrivateAttr(())
     _planned: int = PrivateAttr(1)
 
+    @classmethod
+    def of(cls, measured: Measurement, **facts: Any) -> Self:
+        """Return the run in which *measured* was found; *facts* say what was measured."""
+        run = cls(
+            duration=measured.duration,
+            completed=measured.completed,
+            failed=measured.failed,
+            errors=dict(measured.errors),
+            metrics=dict(measured.metrics),
+            distributions=dict(measured.distributions),
+            intervals=dict(measured.intervals),
+            steady=measured.steady,
+            notes=measured.notes,
+            complete=measured.complete,
+            client=dict(measured.client),
+            client_limited=measured.client_limited,
+            **facts,
+        )
+        return run.with_samples(measured.samples).with_series(measured.series)
+
     @property
     def samples(self) -> Samples | None:
         """The requests of this run, None where the load generator keeps none; read when first asked for."""

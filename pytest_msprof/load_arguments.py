@@ -1,0 +1,97 @@
+"""The options of `pytest-msprof load`, and the workload they spell."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pytest_msprof.errors import MsprofError
+from pytest_msprof.objectives import Objective, parse_limit, parse_objective
+from pytest_msprof.workload import Workload
+
+__all__ = ["add_arguments", "objectives_of", "workload_of"]
+
+Read = TypeVar("Read")
+PLAIN = {"num_requests": int, "concurrency": int, "warmup": int, "seed": int, "request_rate": float, "timeout": float}
+MEANINGS = {
+    "num_requests": "requests that are sent and counted",
+    "concurrency": "requests in flight at once (1 without a rate)",
+    "warmup": "requests sent before, and not counted",
+    "seed": "seed of prompts and arrivals",
+    "request_rate": "requests a second, each sent when it is due (open loop)",
+    "timeout": "seconds after which a request counts as failed",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; what is not given is left to the workload."""
+    parser.add_argument("url", metavar="URL", help="the service, such as http://127.0.0.1:8000")
+    parser.add_argument("--model", default="", metavar="NAME", help="name of the model (the one the service lists)")
+    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="folder of tokenizer.json, for exact lengths")
+    _add_workload(parser.add_argument_group("load"))
+    _add_objectives(parser.add_argument_group("objectives"))
+    out = parser.add_argument_group("output")
+    out.add_argument("--json", metavar="FILE", help="write the figures as JSON, - for standard output")
+    out.add_argument("--output", type=Path, metavar="DIR", help="keep the run here: figures, every request, its course")
+
+
+def workload_of(args: argparse.Namespace) -> Workload:
+    """Return the workload that the options spell; raises `InvalidWorkload` for an impossible one."""
+    given = {name: value for name in Workload.model_fields if (value := getattr(args, name, None)) is not None}
+    return Workload(**{**given, "goodput": dict(args.goodput)})
+
+
+def objectives_of(args: argparse.Namespace) -> tuple[Objective, ...]:
+    """Return what the run must reach."""
+    least = [Objective("goodput", args.goodput_min, is_ceiling=False)] if args.goodput_min is not None else []
+    return (*least, *args.fail_on)
+
+
+def _add_workload(group: argparse._ArgumentGroup) -> None:
+    default = Workload()
+    for name in ("input_tokens", "output_tokens"):
+        group.add_argument(
+            _option(name), type=int, metavar="N", help=_help(f"tokens of each {name[:-7]}", default, name)
+        )
+    for name, kind in PLAIN.items():
+        group.add_argument(_option(name), type=kind, metavar="N", help=_help(MEANINGS[name], default, name))
+    group.add_argument("--endpoint", metavar="NAME", help=_help("completions, chat, …", default, "endpoint"))
+    group.add_argument(
+        "--ignore-eos", action=argparse.BooleanOptionalAction, help="answer at full length, where the engine can (yes)"
+    )
+
+
+def _add_objectives(group: argparse._ArgumentGroup) -> None:
+    limit, objective = _typed(parse_limit), _typed(parse_objective)
+    group.add_argument(
+        "--goodput", action="append", default=[], type=limit, metavar="METRIC:LIMIT",
+        help="limit that a good request keeps, such as ttft:0.5 (seconds); repeatable",
+    )  # fmt: skip
+    group.add_argument("--goodput-min", type=float, metavar="R", help="good requests a second that the run must reach")
+    group.add_argument(
+        "--fail-on", action="append", default=[], type=objective, metavar="METRIC>LIMIT",
+        help="figure of the run that is a failure, such as 'ttft.p99>0.5' or 'success_rate<0.99'; repeatable",
+    )  # fmt: skip
+
+
+def _typed(read: Callable[[str], Read]) -> Callable[[str], Read]:
+    """Let argparse tell what is wrong with a value in our words."""
+
+    def typed(text: str) -> Read:
+        try:
+            return read(text)
+        except MsprofError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return typed
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _help(meaning: str, workload: Workload, name: str) -> str:
+    value = getattr(workload, name)
+    return meaning if value is None or "(" in meaning else f"{meaning} ({value})"

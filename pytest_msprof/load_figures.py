@@ -1,0 +1,116 @@
+"""What `pytest-msprof load` found, as JSON and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pytest_msprof.display import duration, metric_value
+from pytest_msprof.distributions import Distribution
+from pytest_msprof.metric_table import METRICS
+from pytest_msprof.objectives import Objective
+from pytest_msprof.results import Run
+
+__all__ = ["SCHEMA_VERSION", "figures", "lines"]
+
+SCHEMA_VERSION = 1
+"""Version of the JSON object. 1: first release."""
+STATISTICS = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
+ALWAYS = ("ttft", "tpot", "itl", "latency", "output_throughput", "request_throughput", "goodput", "success_rate")
+"""Metrics that are told even where they are null."""
+SHOWN = ("mean", "p50", "p90", "p99")
+
+
+def figures(run: Run, objectives: Sequence[Objective] = ()) -> dict[str, Any]:
+    """Return one JSON object with every metric as a key, in SI units; null is what was not measured."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "duration": run.duration,
+        "completed": run.completed,
+        "failed": run.failed,
+        "errors": dict(run.errors),
+        "complete": run.complete,
+        "concurrency": run.workload.concurrency,
+        "request_rate": run.workload.request_rate,
+        **_metrics(run.metrics, run.distributions),
+        "percentiles": {name: _percentile(run, name) for name in _percentiles(run)},
+        "steady_state": _steady(run),
+        "objectives": [
+            {"metric": wanted.metric, "limit": wanted.limit, "value": found.value, "met": found.met}
+            for wanted in objectives
+            for found in (wanted.judge(run),)
+        ],
+        "client": dict(run.client),
+        "client_limited": run.client_limited,
+        "notes": list(run.notes),
+        "model": run.model,
+        "load_generator": run.load_generator,
+        "workload": run.workload.model_dump(mode="json"),
+    }
+
+
+def lines(run: Run, objectives: Sequence[Objective] = ()) -> Iterator[str]:
+    """Yield what a person reads, a line a metric."""
+    yield f"{run.completed} of {run.completed + run.failed} requests in {duration(run.duration)}" + (
+        "" if run.complete else ", incomplete"
+    )
+    for name in METRICS:
+        if name in run.metrics:
+            yield f"{name:20} {metric_value(name, run.metrics[name])}"
+        elif name in run.distributions:
+            yield f"{name:20} {_statistics(name, run.distributions[name])}"
+    if run.steady:
+        yield _steady_line(run)
+    for wanted in objectives:
+        found = wanted.judge(run)
+        yield f"{'met' if found.met else 'missed'}: {found.text}"
+    if run.client_limited:
+        yield f"no verdict: the client was the bottleneck: {run.client_limited}"
+    for note in run.notes:
+        yield f"note: {note}"
+
+
+def _metrics(metrics: Mapping[str, float], distributions: Mapping[str, Distribution]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, entry in METRICS.items():
+        if entry.distribution and (name in ALWAYS or name in distributions):
+            values = distributions[name].root if name in distributions else {}
+            found[name] = {statistic: values.get(statistic) for statistic in STATISTICS} | {
+                "n": int(values.get("n", 0))
+            }
+        elif not entry.distribution:
+            found[name] = metrics.get(name)
+    return found | {name: value for name, value in metrics.items() if name not in METRICS}
+
+
+def _percentiles(run: Run) -> Iterator[str]:
+    for name, found in run.distributions.items():
+        yield from (f"{name}.{statistic}" for statistic in found.root if statistic.startswith("p"))
+
+
+def _percentile(run: Run, name: str) -> dict[str, float | None]:
+    low, high = run.intervals.get(name, (None, None))
+    return {"value": run.value(name), "low": low, "high": high}
+
+
+def _steady(run: Run) -> dict[str, Any] | None:
+    if run.steady is None:
+        return None
+    place = run.steady.model_dump(include={"start", "end", "running", "requests"})
+    return place | _metrics(run.steady.metrics, run.steady.distributions)
+
+
+def _statistics(name: str, found: Distribution) -> str:
+    return "  ".join(f"{q} {metric_value(f'{name}.{q}', found[q])}" for q in SHOWN if q in found.root)
+
+
+def _steady_line(run: Run) -> str:
+    steady = run.steady
+    assert steady is not None  # noqa: S101 - asked for by the caller
+    rates = [
+        f"{name} {metric_value(name, steady.metrics[name])}"
+        for name in ("output_throughput", "request_throughput", "goodput")
+        if name in steady.metrics
+    ]
+    where = f"{steady.running} running from {steady.start:.1f} s to {steady.end:.1f} s, {steady.requests} requests"
+    return f"{'steady state':20} {where}: {', '.join(rates)}"

@@ -1,0 +1,164 @@
+"""`pytest-msprof load`: what it prints, writes and refuses, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_msprof.cli import main
+from pytest_msprof.slots import free_port
+from pytest_msprof.store import RunStore
+from pytest_msprof.testing import timed_server
+
+STATISTICS = {"mean", "std", "min", "p50", "p90", "p95", "p99", "max", "n"}
+SHORT = ("--num-requests", "6", "--concurrency", "2", "--output-tokens", "4")
+
+
+@pytest.fixture(scope="module")
+def url():
+    with timed_server() as server:
+        yield server.base_url
+
+
+def found(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_every_metric_as_a_key_and_each_distribution_in_nine_figures(url, capsys):
+    assert main(["load", url, *SHORT, "--json", "-"]) == 0
+    told = found(capsys)
+    for name in ("ttft", "tpot", "itl", "latency"):
+        assert set(told[name]) == STATISTICS
+    assert (told["ttft"]["n"], told["ttft"]["p99"]) == (6, None)
+    assert 0 < told["ttft"]["min"] <= told["ttft"]["p50"] <= told["ttft"]["max"]
+    assert (told["completed"], told["failed"], told["errors"], told["success_rate"]) == (6, 0, {}, 1.0)
+    assert (told["concurrency"], told["request_rate"], told["goodput"]) == (2, None, None)
+    assert told["output_throughput"] == pytest.approx(24 / told["duration"])
+    assert told["complete"] is True
+    assert told["percentiles"]["ttft.p50"]["low"] <= told["ttft"]["p50"] <= told["percentiles"]["ttft.p50"]["high"]
+    assert told["steady_state"]["requests"] <= 6
+
+
+def test_what_was_not_measured_is_null(url, capsys):
+    assert main(["load", url, "--num-requests", "1", "--output-tokens", "1", "--warmup", "0", "--json", "-"]) == 0
+    told = found(capsys)
+    assert told["tpot"] == dict.fromkeys(STATISTICS - {"n"}) | {"n": 0}
+    assert told["ttft"]["std"] is None
+
+
+def test_at_a_rate_waiting_is_told_apart(url, capsys):
+    assert (
+        main(["load", url, "--request-rate", "200", "--num-requests", "20", "--output-tokens", "2", "--json", "-"]) == 0
+    )
+    told = found(capsys)
+    assert told["request_rate"] == 200
+    assert told["ttft_due"]["mean"] == pytest.approx(told["ttft"]["mean"] + told["queue"]["mean"])
+
+
+def test_a_run_is_kept_where_the_user_wants_it(url, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["load", url, *SHORT, "--output", str(folder), "--json", str(tmp_path / "load.json")]) == 0
+    run = RunStore(tmp_path).load(folder)
+    assert (len(run.samples), run.completed, run.engine) == (6, 6, "external")
+    assert run.series["running"].values[0] > 0
+    assert json.loads((tmp_path / "load.json").read_text())["completed"] == 6
+    assert "6 of 6 requests" in capsys.readouterr().out
+    assert main(["compare", str(folder), str(folder)]) == 0
+
+
+def test_a_folder_that_holds_something_is_left_alone(url, tmp_path, capsys):
+    (tmp_path / "mine").write_text("")
+    assert main(["load", url, *SHORT, "--output", str(tmp_path)]) == 2
+    assert "is not empty: a run is written once" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--goodput", "ttft:30", "--goodput-min", "0.001"], 0),
+        (["--goodput", "ttft:0.000001", "--goodput-min", "0.001"], 1),
+        (["--fail-on", "success_rate<0.99", "--fail-on", "ttft.p50>30"], 0),
+        (["--fail-on", "ttft.p50>0.000001"], 1),
+        (["--fail-on", "output_throughput:1000000000"], 1),
+        (["--fail-on", "ttft.p99>30"], 1),
+    ],
+)
+def test_a_missed_objective_ends_with_1(url, options, code, capsys):
+    assert main(["load", url, *SHORT, *options]) == code
+    shown = capsys.readouterr()
+    assert ("missed: " in shown.err) == ("missed: " in shown.out) == bool(code)
+
+
+def test_an_objective_that_the_requests_cannot_support_says_how_many_it_takes(url, capsys):
+    main(["load", url, *SHORT, "--fail-on", "ttft.p99>30"])
+    assert "ttft.p99: p99 needs 100 values, but got 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--goodput-min", "5"], "give --goodput, such as ttft:0.5"),
+        (["--goodput", "tfft:0.5"], "did you mean 'ttft'"),
+        (["--goodput", "ttft:-1"], "input should be greater than 0"),
+        (["--request-rate", "-1"], "'request_rate': input should be greater than 0"),
+        (["--num-requests", "0"], "'num_requests': input should be greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_meant_ends_with_2_before_anything_is_sent(options, message, capsys):
+    assert main(["load", f"http://127.0.0.1:{free_port()}", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["ttft", "ttft:fast", "ttft:nan", "ttft>0.5", ""])
+def test_a_limit_that_is_none_is_refused_with_an_example(text, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["load", "http://127.0.0.1:1", "--goodput", text])
+    assert ending.value.code == 2
+    assert "a limit is METRIC:LIMIT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("tfft.p50>1", "did you mean 'ttft'"), ("ttft>1", "name a statistic"), ("ttft.p50", "a limit is METRIC:LIMIT")],
+)
+def test_an_objective_that_no_run_has_is_refused(text, message, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["load", "http://127.0.0.1:1", "--fail-on", text])
+    assert ending.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_no_url_is_refused(capsys):
+    assert main(["load", "127.0.0.1:8000"]) == 2
+    assert "needs an http:// or https:// URL" in capsys.readouterr().err
+
+
+def test_a_service_that_nobody_runs_is_named(capsys, tmp_path):
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["load", url, "--output", str(tmp_path / "run")]) == 2
+    assert f"nobody answers at {url}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_fails_every_request_is_nothing_measured(capsys):
+    with timed_server(fail_every=1, fail="http500") as server:
+        assert main(["load", server.base_url, *SHORT, "--model", "fake"]) == 2
+    assert "succeeded" in capsys.readouterr().err
+
+
+def test_some_failures_are_counted_by_class(capsys):
+    with timed_server(fail_every=3, fail="http500") as server:
+        assert main(["load", server.base_url, *SHORT, "--json", "-"]) == 0
+    told = found(capsys)
+    assert (told["completed"] + told["failed"], sum(told["errors"].values())) == (6, told["failed"])
+    assert told["failed"] > 0
+
+
+def test_the_help_tells_defaults_and_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(["load", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in ("such as ttft:0.5", "tokens of each output (64)", "'ttft.p99>0.5'"):
+        assert text in shown
