@@ -41,7 +41,7 @@ class ProcessBenchmark(LoadGenerator):
             raise ConfigurationError(f"benchmark {self._class.__name__} starts a program and needs a launch context")
         benchmark: BenchmarkInterface = REGISTRY.benchmarks.make(self._class, bak_path=job.folder)
         benchmark.configure(job.context)
-        benchmark.num_prompts = job.workload.num_requests
+        benchmark.num_prompts = job.workload.num_requests or 0
         benchmark.data_field = _fields(benchmark, job)
         if callable(prepare := getattr(benchmark, "prepare", None)):
             prepare()

@@ -7,10 +7,11 @@ import json
 import os
 import time
 import uuid
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest", "directory_digest", "new_id"]
+__all__ = ["content_digest", "digest", "directory_digest", "new_id"]
 
 DIGEST_LENGTH = 16
 
@@ -30,6 +31,24 @@ def digest(value: Any) -> str:
     """Return 16 hexadecimal digits that depend on the JSON of *value* and nothing else."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def content_digest(path: Path) -> str:
+    """Return a digest of a file, or of all files of a folder by their names in it; wherever it lies."""
+    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+    states = [(found.stat().st_mtime_ns, found.stat().st_size) for found in files]
+    return digest(
+        [
+            [str(found.relative_to(path)), _file_digest(found, *state)]
+            for found, state in zip(files, states, strict=True)
+        ]
+    )
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, _changed: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def directory_digest(folder: Path, *, patterns: tuple[str, ...] = ("*.json", "*.jinja", "*.safetensors")) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pytest_msprof.requests.arrivals import arrivals
-from pytest_msprof.requests.planning import plan
-from pytest_msprof.requests.prompts import prompts, warmup_prompts
+from pytest_msprof.requests.endless import Endless
+from pytest_msprof.requests.planning import plan, prompts
 from pytest_msprof.requests.request import Plan, Request, Stage
-from pytest_msprof.requests.vocabulary import has_tokenizer, token_counter, tokenizer_digest
+from pytest_msprof.requests.talks import Talk
+from pytest_msprof.requests.tokenizers import has_tokenizer, token_counter, tokenizer_digest
 
 __all__ = [
+    "Endless",
     "Plan",
     "Request",
     "Stage",
-    "arrivals",
+    "Talk",
     "has_tokenizer",
     "plan",
     "prompts",
     "token_counter",
     "tokenizer_digest",
-    "warmup_prompts",
 ]

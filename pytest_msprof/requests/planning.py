@@ -2,28 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
-from pytest_msprof.requests.arrivals import arrivals
-from pytest_msprof.requests.prompts import prompts, warmup_prompts
-from pytest_msprof.requests.request import Plan, Request
-from pytest_msprof.workload import Workload
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["plan"]
+from pytest_msprof.requests.arrivals import arrivals, stages_of
+from pytest_msprof.requests.endless import Endless
+from pytest_msprof.requests.mixture import Mixture
+from pytest_msprof.requests.replay import replayed
+from pytest_msprof.requests.request import Plan, Request
+from pytest_msprof.requests.selection import order, selected
+from pytest_msprof.requests.stream import Stream
+from pytest_msprof.requests.synthetic import Synthetic
+from pytest_msprof.requests.talks import turns_of
+from pytest_msprof.requests.traces import read_trace
+from pytest_msprof.workload import Workload
+from pytest_msprof.workload_parts import Trace
+
+__all__ = ["plan", "prompts"]
+
+Times = NDArray[np.float64]
 
 
 def plan(workload: Workload, *, tokenizer: Path | None, repeat: int = 0, step: int = 0) -> Plan:
     """Return what *workload* sends, a function of the workload, the tokenizer, *repeat* and *step*.
 
-    *tokenizer* is a folder with `tokenizer.json`; where there is none, a word stands for a token.
+    Each repeat and load step has new text. *tokenizer* is a folder with `tokenizer.json`; where
+    there is none, a word stands for a token. For completions the special tokens that the
+    tokenizer adds are counted, as engines do; a chat counts the message without its template.
+
+    A closed loop that only a duration ends has an `Endless` sequence of requests.
 
     Raises `InvalidWorkload` when there are no such requests.
     """
-    warm_up, requests = (
-        [
-            Request(prompt=text, input_tokens=workload.input_tokens, output_tokens=workload.output_tokens)
-            for text in make(workload, tokenizer=tokenizer, repeat=repeat, step=step)
-        ]
-        for make in (warmup_prompts, prompts)
-    )
-    return Plan(warm_up, requests, arrivals(workload, repeat=repeat, step=step), workload.concurrency)
+    return _Planner(workload, tokenizer, Stream(workload.seed, repeat, step)).plan()
+
+
+def prompts(workload: Workload, *, tokenizer: Path | None, repeat: int = 0, step: int = 0) -> list[str]:
+    """Return the prompts of the requests that are counted, for load generators that send nothing else."""
+    return [request.prompt for request in plan(workload, tokenizer=tokenizer, repeat=repeat, step=step).requests]
+
+
+class _Planner:
+    """Puts requests, their times and their limits together."""
+
+    def __init__(self, workload: Workload, tokenizer: Path | None, stream: Stream) -> None:
+        self._workload, self._tokenizer, self._stream = workload, tokenizer, stream
+        self._synthetic = Synthetic(workload, tokenizer, stream)
+        self._mixture = Mixture(workload.models, stream.key("models"))
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        workload = self._workload
+        requests, due = self._trace(workload.trace) if workload.trace else self._loaded()
+        stages = stages_of(workload.stages) if workload.stages and workload.stages.concurrency else ()
+        warm_up = Mixture(workload.models, self._stream.key("warm-up models")).spread(
+            self._synthetic.warm_up(workload.warmup)
+        )
+        return Plan(warm_up, requests, due, workload.concurrency, stages)
+
+    def _loaded(self) -> tuple[Sequence[Request], Times | None]:
+        """Return requests, sent as the workload says."""
+        workload, number = self._workload, self._workload.num_requests
+        if workload.dataset is not None:
+            return self._timed(
+                self._mixture.spread(selected(workload.dataset, workload, self._tokenizer, self._stream))
+            )
+        if number is None and not workload.is_open:
+            return Endless(lambda more: self._mixture.spread(self._synthetic.take(more))), None
+        if number is None:
+            number = self._number(arrivals(workload, None, repeat=self._stream.repeat, step=self._stream.step))
+        return self._timed(self._mixture.spread(self._synthetic.take(number)))
+
+    def _number(self, due: Times | None) -> int:
+        """Return how many requests the talks have that are due in time."""
+        talks = 0 if due is None else len(due)
+        if self._workload.sessions is None:
+            return talks
+        turns = turns_of(self._workload.sessions, self._stream)
+        return sum(1 for _ in takewhile(lambda turn: turn.session < talks, turns))
+
+    def _trace(self, trace: Trace) -> tuple[Sequence[Request], Times | None]:
+        """Return what a trace recorded, when it came or as the workload says."""
+        workload, rows = self._workload, read_trace(trace)
+        wanted = workload.num_requests
+        if not workload.keeps_times:
+            rows = [rows[place] for place in order(len(rows), self._stream, wanted)][:wanted]
+            return self._timed(self._mixture.spread(replayed(rows, workload, self._tokenizer, self._stream)))
+        end = (workload.duration or np.inf) / trace.time_scale
+        rows = [row for row in rows[:wanted] if row.at < end]
+        requests = self._mixture.spread(replayed(rows, workload, self._tokenizer, self._stream))
+        return requests, np.array([row.at for row in rows]) * trace.time_scale
+
+    def _timed(self, requests: Sequence[Request]) -> tuple[Sequence[Request], Times | None]:
+        """Give each talk its time, and leave out those that are due too late; later turns have no time of their own."""
+        talks = np.cumsum([request.turn == 0 for request in requests]) - 1
+        due = arrivals(self._workload, int(talks[-1]) + 1, repeat=self._stream.repeat, step=self._stream.step)
+        if due is None:
+            return requests, None
+        kept = [(request, talk) for request, talk in zip(requests, talks.tolist(), strict=True) if talk < len(due)]
+        times = [due[talk] if request.turn == 0 else np.nan for request, talk in kept]
+        return [request for request, _ in kept], np.array(times)

@@ -172,16 +172,18 @@ class BenchmarkConformance:
         with FakeEngine(ttft=self.TTFT, itl=self.ITL) as engine:
             found = measure(engine, workload)
             stats = engine.stats()
-        assert (found.completed, found.failed) == (workload.num_requests, 0)
-        assert stats["requests"] >= workload.num_requests
-        assert stats["most_running"] <= (workload.concurrency or workload.num_requests)
+        sent, _ = _asked(workload)
+        assert (found.completed, found.failed) == (sent, 0)
+        assert stats["requests"] >= sent
+        assert stats["most_running"] <= (workload.concurrency or sent)
 
     def test_its_figures_are_in_seconds_and_tokens(self, measure: Measure, workload: Workload) -> None:
         with FakeEngine(ttft=self.TTFT, itl=self.ITL) as engine:
             found = measure(engine, workload)
-        shortest = self.TTFT + (workload.output_tokens - 1) * self.ITL
-        at_once = workload.concurrency or workload.num_requests
-        assert 0 < found.metrics["output_throughput"] <= at_once * workload.output_tokens / shortest
+        sent, tokens = _asked(workload)
+        shortest = self.TTFT + (tokens - 1) * self.ITL
+        at_once = workload.concurrency or sent
+        assert 0 < found.metrics["output_throughput"] <= at_once * tokens / shortest
         assert found.metrics.get("success_rate", 1) == 1
         if "ttft" in found.distributions:
             assert self.TTFT <= found.distributions["ttft"].mean < MILLI * self.TTFT
@@ -191,9 +193,17 @@ class BenchmarkConformance:
     def test_failed_requests_are_counted_and_not_hidden(self, measure: Measure, workload: Workload) -> None:
         with FakeEngine(ttft=0, itl=0, fail_every=4) as engine:
             found = measure(engine, workload)
-        assert 0 < found.failed < workload.num_requests
-        assert found.completed + found.failed == workload.num_requests
+        sent, _ = _asked(workload)
+        assert 0 < found.failed < sent
+        assert found.completed + found.failed == sent
 
     def test_nothing_measured_is_an_error_whatever_its_exit_code(self, measure: Measure, workload: Workload) -> None:
         with FakeEngine(fail_every=1) as engine, pytest.raises(LoadError):
             measure(engine, workload)
+
+
+def _asked(workload: Workload) -> tuple[int, int]:
+    """Return how many requests the small load sends, and the tokens of each answer."""
+    assert isinstance(workload.num_requests, int)
+    assert isinstance(workload.output_tokens, int)
+    return workload.num_requests, workload.output_tokens

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections import Counter
+from itertools import combinations, islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +13,19 @@ from tokenizers import Tokenizer
 from tokenizers import models as token_models
 
 from pytest_msprof.errors import InvalidWorkload
-from pytest_msprof.requests import arrivals, has_tokenizer, prompts, tokenizer_digest, warmup_prompts
+from pytest_msprof.requests import Endless, has_tokenizer, plan, prompts, tokenizer_digest
+from pytest_msprof.requests.vocabulary import vocabulary_of
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
+from pytest_msprof.workload_parts import Lengths, Prefixes
+
+LENGTHS = st.one_of(
+    st.integers(2, 200),
+    st.builds(lambda low, more: Lengths.uniform(low, low + more), st.integers(2, 50), st.integers(0, 200)),
+    st.builds(lambda mean, std: Lengths.normal(mean, std, low=2), st.floats(1, 200), st.floats(0.1, 100)),
+    st.builds(lambda mean, std: Lengths.lognormal(mean, std, low=2, high=400), st.floats(1, 200), st.floats(0.1, 100)),
+    st.just(Lengths.histogram((2, 4, 1.0), (90, 100, 3.0))),
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +35,48 @@ def model(tmp_path_factory):
 
 @pytest.mark.parametrize("endpoint", ["completions", "chat"])
 @settings(deadline=None, max_examples=25)
-@given(length=st.integers(2, 300), seed=st.integers(0, 2**32))
-def test_every_prompt_has_exactly_the_tokens_that_were_asked_for(model, endpoint, length, seed):
+@given(lengths=LENGTHS, seed=st.integers(0, 2**32))
+def test_every_prompt_has_exactly_the_tokens_that_were_asked_for(model, endpoint, lengths, seed):
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    workload = Workload(input_tokens=length, num_requests=8, seed=seed, endpoint=endpoint)
-    for prompt in prompts(workload, tokenizer=model, repeat=seed % 3):
-        assert len(tokenizer.encode(prompt).ids) == length
+    workload = Workload(input_tokens=lengths, num_requests=8, seed=seed, endpoint=endpoint)
+    for request in plan(workload, tokenizer=model, repeat=seed % 3).requests:
+        assert len(tokenizer.encode(request.prompt).ids) == request.input_tokens
+        if isinstance(lengths, int):
+            assert request.input_tokens == lengths
+        elif lengths.high:
+            assert lengths.low <= request.input_tokens <= lengths.high
+
+
+@settings(deadline=None, max_examples=25)
+@given(number=st.integers(1, 40), share=st.floats(0.05, 1), prefixes=st.integers(1, 5), tokens=st.integers(1, 30))
+def test_prompts_begin_with_shared_prefixes_and_keep_their_length(model, number, share, prefixes, tokens):
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    shared = Prefixes(number=prefixes, tokens=tokens, share=share)
+    workload = Workload(input_tokens=tokens + 3, num_requests=number, warmup=prefixes, prefixes=shared)
+    planned = plan(workload, tokenizer=model)
+    warm = {tuple(tokenizer.encode(request.prompt).ids[:tokens]) for request in planned.warm_up}
+    assert len(warm) == prefixes
+    ids = [tuple(tokenizer.encode(request.prompt).ids) for request in planned.requests]
+    assert {len(each) for each in ids} == {tokens + 3}
+    assert len(set(ids)) == number
+    if share == 1:
+        assert {each[:tokens] for each in ids} <= warm
+
+
+def test_as_many_prompts_share_a_prefix_as_were_asked_for():
+    workload = Workload(
+        input_tokens=20, num_requests=4000, prefixes=Prefixes(number=4, tokens=10, share=0.25), warmup=0
+    )
+    begins = Counter(tuple(prompt.split()[:10]) for prompt in prompts(workload, tokenizer=None))
+    shared = [number for _, number in begins.most_common(4)]
+    assert sum(shared) == pytest.approx(1000, rel=0.1)
+    assert min(shared) > 200
+    assert begins.most_common(5)[-1][1] == 1
+
+
+def test_a_prompt_that_is_all_prefix_is_refused():
+    with pytest.raises(InvalidWorkload, match="a prompt of 10 tokens has nothing of its own after a prefix of 10"):
+        plan(Workload(input_tokens=10, prefixes=Prefixes(tokens=10)), tokenizer=None)
 
 
 def test_the_same_workload_repeat_and_step_give_the_same_bytes(model):
@@ -41,6 +87,10 @@ def test_the_same_workload_repeat_and_step_give_the_same_bytes(model):
 def test_the_bytes_do_not_depend_on_this_machine():
     first = prompts(Workload(input_tokens=4, num_requests=2, seed=7), tokenizer=None)
     assert first == ["mulo pufi muto zipu", "dire tofo tare pufu"]
+    drawn = Workload(input_tokens=Lengths.lognormal(6, 3), output_tokens=Lengths.normal(30, 9), num_requests=4, seed=7)
+    requests = plan(drawn, tokenizer=None).requests
+    assert [request.input_tokens for request in requests] == [11, 4, 4, 3]
+    assert [request.output_tokens for request in requests] == [26, 14, 32, 9]
 
 
 def test_each_seed_repeat_and_step_has_new_text(model):
@@ -56,14 +106,32 @@ def test_each_seed_repeat_and_step_has_new_text(model):
 
 def test_warm_up_prompts_are_never_sent_again(model):
     workload = Workload(num_requests=48, warmup=8)
-    warm = warmup_prompts(workload, tokenizer=model)
-    assert len(warm) == 8
-    assert not set(warm) & set(prompts(workload, tokenizer=model))
+    planned = plan(workload, tokenizer=model)
+    assert len(planned.warm_up) == 8
+    assert not {request.prompt for request in planned.warm_up} & {request.prompt for request in planned.requests}
 
 
 def test_no_two_prompts_begin_with_the_same_two_words():
     made = prompts(Workload(input_tokens=16, num_requests=3000), tokenizer=None)
     assert len({tuple(prompt.split()[:2]) for prompt in made}) == 3000
+
+
+def test_more_requests_begin_with_those_of_fewer(model):
+    drawn = Lengths.lognormal(40, 30)
+    few, many = (
+        plan(Workload(input_tokens=drawn, output_tokens=drawn, num_requests=number), tokenizer=model).requests
+        for number in (10, 90)
+    )
+    assert many[:10] == few
+
+
+def test_a_closed_loop_that_only_time_ends_never_runs_out_of_requests(model):
+    few = plan(Workload(concurrency=2, num_requests=1500, input_tokens=9), tokenizer=model).requests
+    endless = plan(Workload(concurrency=2, duration=5.0, input_tokens=9), tokenizer=model).requests
+    assert isinstance(endless, Endless)
+    assert endless[1499] == few[1499]
+    assert endless[:1500] == few
+    assert list(islice(iter(endless), 1600))[:1500] == few
 
 
 def test_without_a_tokenizer_a_word_stands_for_a_token(tmp_path):
@@ -94,22 +162,31 @@ def test_a_tokenizer_of_letters_is_exact_too(tmp_path):
         assert len(tokenizer.encode(prompt).ids) == 12
 
 
-def test_a_closed_loop_has_no_schedule():
-    assert arrivals(Workload(concurrency=4)) is None
+def test_words_that_may_merge_with_their_neighbours_are_counted_each_time(tmp_path):
+    """A tokenizer that never cuts the text: some words join with what follows them."""
+    letters = {letter: number for number, letter in enumerate("abcdefghijklmnopqrstuvwxyz ")}
+    merges = [("a", "b"), ("x", "y")]
+    vocabulary = {**letters, "ab": 27, "xy": 28}
+    Tokenizer(token_models.BPE(vocab=vocabulary, merges=merges)).save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert not vocabulary_of(tmp_path, with_specials=True).stands_alone
+    for prompt in prompts(Workload(input_tokens=40, num_requests=50), tokenizer=tmp_path):
+        assert len(tokenizer.encode(prompt).ids) == 40
 
 
-def test_poisson_arrivals_keep_the_rate_and_begin_at_once():
-    due = arrivals(Workload(request_rate=20.0, num_requests=20_000, seed=1))
-    gaps = np.diff(due)
-    assert due[0] == 0
-    assert gaps.mean() == pytest.approx(1 / 20, rel=0.03)
-    assert gaps.std() == pytest.approx(1 / 20, rel=0.03)
-
-
-def test_arrivals_differ_between_repeats_and_not_between_calls():
-    workload = Workload(request_rate=20.0, num_requests=10)
-    assert np.array_equal(arrivals(workload, repeat=1), arrivals(workload, repeat=1))
-    assert not np.array_equal(arrivals(workload, repeat=1), arrivals(workload, repeat=2))
+def test_a_vocabulary_is_found_once_and_kept_for_the_user(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copy = tmp_path / "model"
+    copy.mkdir()
+    (copy / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())
+    found = vocabulary_of(copy, with_specials=True)
+    assert found.stands_alone
+    kept = next((tmp_path / "cache" / "pytest-msprof").iterdir())
+    vocabulary_of.__globals__["_kept_vocabulary"].cache_clear()
+    assert vocabulary_of(copy, with_specials=True) == found
+    kept.write_text("{broken")
+    vocabulary_of.__globals__["_kept_vocabulary"].cache_clear()
+    assert vocabulary_of(copy, with_specials=True) == found
 
 
 def test_a_tokenizer_is_identified_by_its_content(model, tmp_path):
@@ -119,6 +196,13 @@ def test_a_tokenizer_is_identified_by_its_content(model, tmp_path):
     copy.write_bytes(copy.read_bytes() + b"\n")
     assert tokenizer_digest(tmp_path) != tokenizer_digest(model)
     assert tokenizer_digest(None) == ""
+
+
+def test_requests_go_to_models_by_their_weights():
+    workload = Workload(num_requests=4000, models={"base": 3, "lora": 1}, input_tokens=4)
+    asked = Counter(request.model for request in plan(workload, tokenizer=None).requests)
+    assert asked["base"] + asked["lora"] == 4000
+    assert asked["lora"] == pytest.approx(1000, rel=0.1)
 
 
 def _with_leading_special(folder: Path) -> Path:

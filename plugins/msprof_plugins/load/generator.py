@@ -76,13 +76,14 @@ class _Load:
         self.job, self.workload = job, job.workload
         self.dialect = find_dialect(self.workload.endpoint, streams=self.workload.stream)
         self.origin = Origin.of(job.target.base_url, job.target.api_key)
-        planned = plan(self.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
-        self.warm_up, self.requests = self._requests(planned.warm_up), self._requests(planned.requests)
-        self.due = planned.due
+        self.plan = plan(self.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
+        self.warm_up, self.requests = self._requests(self.plan.warm_up), self._requests(self.plan.requests)
+        self.due = self.plan.due
         self.count_tokens = token_counter(job.target.tokenizer)
         self.collector = Collector(self._read, job.sink)
         self.probe = LoopProbe()
         self.patience = patience
+        self.readings: Sequence[Reading] = ()
         self.begin = 0.0
         self.gave_up = False
 
@@ -105,7 +106,7 @@ class _Load:
 
     def measurement(self) -> Measurement:
         """Sum up; raises `LoadError` when no request succeeded."""
-        readings = sorted(self.collector.readings)
+        readings = self.readings = sorted(self.collector.readings)
         failures = [reading for reading in readings if reading.sample.error]
         if len(failures) == len(readings):
             raise LoadError(self._nothing(failures))
@@ -161,7 +162,6 @@ class _Load:
 
     def _notes(self, samples: Samples, failures: Sequence[Reading]) -> Iterator[str]:
         """Say what a reader of the figures must know."""
-        wanted = self.workload.output_tokens
         if self.gave_up:
             yield (
                 f"given up after {len(samples)} of {len(self.requests)} requests: "
@@ -170,10 +170,11 @@ class _Load:
         if failures:
             yield f"{len(failures)} of {len(samples)} requests failed, the first: {_quote(failures[0])}"
         if not has_tokenizer(self.job.target.tokenizer):
-            yield f"no tokenizer: prompts have {self.workload.input_tokens} words, not tokens"
-        answered = samples.output_tokens[samples.ok]
-        if others := int((answered != wanted).sum()):
-            yield f"{others} of {answered.size} answers have another length than the {wanted} tokens asked for"
+            yield "no tokenizer: the lengths of prompts are words, not tokens"
+        wanted = np.array([self.plan.requests[reading.number].output_tokens for reading in self.readings])[samples.ok]
+        if others := int((samples.output_tokens[samples.ok] != wanted).sum()):
+            asked = f"{wanted.min()}" if wanted.min() == wanted.max() else f"{wanted.min()} to {wanted.max()}"
+            yield f"{others} of {wanted.size} answers have another length than the {asked} tokens asked for"
         sources = set(samples.token_source[samples.ok].tolist())
         if "tokenizer" in sources:
             yield "output tokens were counted by the tokenizer: the engine did not say"

@@ -210,6 +210,7 @@ class Tool(LoadGenerator):
 
 def _longest(workload: Workload) -> float:
     """Return the seconds that the requests of a load may take together."""
-    waves = math.ceil(workload.num_requests / workload.concurrency) if workload.concurrency else 1
-    sending = workload.num_requests / workload.request_rate if workload.request_rate else 0.0
+    sent = workload.num_requests or 0
+    waves = math.ceil(sent / workload.concurrency) if workload.concurrency else 1
+    sending = sent / workload.request_rate if workload.request_rate else 0.0
     return waves * workload.timeout + sending
