@@ -149,15 +149,10 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 @pytest.fixture
 def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[SimulatorInterface]) -> Trial:
     """One configuration to measure; made by the `tune` mark."""
-    from pytest_msprof.session import LOAD_SIDE
     from pytest_msprof.studies import next_trial
 
     found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
     if "load_generator" in request.fixturenames:
-        load_fields = {
-            name: value
-            for name, value in found.fields.items()
-            if session_of(request.config).is_load_side(name) and name.upper() not in LOAD_SIDE
-        }
+        load_fields = session_of(request.config).own_load_fields(found.fields)
         request.getfixturevalue("load_generator").fields = load_fields
     return found

@@ -18,6 +18,7 @@ from pytest_msprof.golden import Golden, GoldenStore
 from pytest_msprof.hardware import device_kind, hardware
 from pytest_msprof.ids import digest, directory_digest, new_id
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
+from pytest_msprof.known_runs import KnownRuns
 from pytest_msprof.pool import LeaseKey, ServicePool
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.redaction import redact
@@ -75,6 +76,11 @@ class MsprofSession:
         """The runs on disk."""
         hide_from_git(self.options.folder)
         return RunStore(self.options.folder / "runs")
+
+    @cached_property
+    def known_runs(self) -> KnownRuns:
+        """What earlier studies measured."""
+        return KnownRuns(self.store)
 
     @cached_property
     def golden_store(self) -> GoldenStore:
@@ -286,6 +292,12 @@ class MsprofSession:
     def is_load_side(self, name: str) -> bool:
         """Say whether a change of this field leaves the service as it is."""
         return is_load_side(name, self.load_fields)
+
+    def own_load_fields(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the load-side entries of *fields* that are no part of a workload."""
+        return {
+            name: value for name, value in fields.items() if self.is_load_side(name) and name.upper() not in LOAD_SIDE
+        }
 
     def server_side(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entries of *fields* that a start depends on.

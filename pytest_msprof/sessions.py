@@ -200,11 +200,11 @@ def decorate_report(item: pytest.Item, call: pytest.CallInfo[None], report: pyte
         path, line, _ = item.reportinfo()
         report.longrepr = (str(path), (line or 0) + 1, report.longrepr[2])
     facts = item.stash.get(FACTS, None)
-    if facts is None or call.when == "setup":
+    if facts is None:
         return
     if tail := facts.pop("log_tail", ""):
         report.sections.append(("engine log", tail))
-    if call.when == "call":
-        report.msprof = facts  # type: ignore[attr-defined]
-    else:
+    if call.when == "teardown":
         del item.stash[FACTS]
+    elif call.when == "call" or report.skipped:
+        report.msprof = facts  # type: ignore[attr-defined]

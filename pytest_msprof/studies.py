@@ -11,6 +11,8 @@ import pytest
 
 from pytest_msprof.collection import FACTS, case_of, engine_of, plan_of, slot_of
 from pytest_msprof.errors import LoadError, ServiceError
+from pytest_msprof.known_runs import Condition
+from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.service import bind
 from pytest_msprof.sessions import session_of
 from pytest_msprof.tuning.opening import Identity, find_study, open_study
@@ -22,6 +24,7 @@ from pytest_msprof.workers import wait_for_others
 
 if TYPE_CHECKING:
     from pytest_msprof.interfaces import SimulatorInterface
+    from pytest_msprof.results import Run
     from pytest_msprof.session import MsprofSession
     from pytest_msprof.space import SearchSpace
     from pytest_msprof.summary import StudySummary
@@ -43,13 +46,40 @@ def next_trial(
     made = _proposed(session, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
     session.trials[item.nodeid] = made
     made.begin()
+    if slot.kind == "trial" and (known := _measured_before(session, made, engine, simulator)) is not None:
+        made.tell(known)
+        _tell_hooks(item, made)
+        pytest.skip(f"answered from run {known.id} of {known.started_at:%Y-%m-%d}: {made.infeasible or 'measured'}")
     return made
+
+
+def _measured_before(
+    session: MsprofSession, trial: Trial, engine: str, simulator: type[SimulatorInterface]
+) -> Run | None:
+    """Return a run of the same configuration that another study left, None where there is none that can answer."""
+    if session.options.fresh or session.options.base_url:
+        return None
+    operator = session.operator(simulator)
+    folder = operator.tokenizer_path
+    condition = Condition(
+        engine=engine,
+        version=operator.engine_version(),
+        fields={name: value for name, value in trial.fields.items() if not session.is_load_side(name)},
+        load_generator=session.options.load,
+        load_fields=session.own_load_fields(trial.fields),
+        workload_hash=next(trial.workloads()).hash(tokenizer_digest(folder) if folder else ""),
+        model_digest=session.model_digest,
+        device=session.device,
+    )
+    found = session.known_runs.find(condition)
+    return found if found is not None and trial.can_learn_from(found) else None
 
 
 def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
     if slot.index < study.answered:
         record = study.records()[slot.index]
-        pytest.skip(f"answered from study {study.name}: trial {record.number}, {record.reason or record.state}")
+        case = study.attributes.get("case", study.name)
+        pytest.skip(f"answered from study {case}: trial {record.number}, {record.reason or record.state}")
     minutes = study.plan.minutes
     if minutes is not None and slot.index and time.monotonic() - study.opened_at > minutes * 60:
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_msprof.errors import MsprofError
+from pytest_msprof.errors import MetricMissing, MsprofError
 from pytest_msprof.results import Run, Value
 from pytest_msprof.tuning.leases import my_lease
 from pytest_msprof.tuning.plan import Slot
@@ -44,6 +44,14 @@ class Trial:
         yield workload.with_load(
             concurrency=int(concurrency) if concurrency else None, request_rate=float(rate) if rate else None
         )
+
+    def can_learn_from(self, run: Run) -> bool:
+        """Say whether *run* has the objective and every constrained metric."""
+        try:
+            self._study.plan.measure(run)
+        except MetricMissing:
+            return False
+        return True
 
     def tell(self, run: Run) -> None:
         """Report what was measured.

@@ -146,9 +146,9 @@ class Project:
     def study(self, space: str, *, body: str = BODY, name: str = "test_suite", **arguments: object) -> None:
         """Write a suite with one study."""
         given: dict[str, object] = {"n_trials": 3, "confirm": 0, "seed": 7, "search": "random", **arguments}
-        objective = given.pop("objective", "output_throughput")
+        objective, load = given.pop("objective", "output_throughput"), given.pop("load_name", "LOAD")
         listed = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        mark = f"@pytest.mark.tune({space}, workload=LOAD, objective={objective!r}, {listed})"
+        mark = f"@pytest.mark.tune({space}, workload={load}, objective={objective!r}, {listed})"
         self.suite(f"\n{mark}{body}", name)
 
     def conftest(self, more: str) -> None:
