@@ -92,6 +92,10 @@ class SimulatorInterface(CustomProcess, ABC):
         """Body fields that make this engine answer exactly *output_tokens* tokens, greedily."""
         return {"temperature": 0, "ignore_eos": True, "max_tokens": output_tokens}
 
+    def reset_cache(self) -> bool:
+        """Make the engine forget the prompts of earlier loads; asked between loads, False where it cannot."""
+        return False
+
     def preflight(self) -> None:
         """Raise `ConfigurationError` for what can be seen before the start: no program, no model."""
 

@@ -56,6 +56,8 @@ class Loader:
         Raises `LoadError` when nothing usable was measured, and `ServiceExited` when that is
         because the engine died.
         """
+        if service.loads:
+            service.simulator.reset_cache()
         target = service.target
         tokens = tokenizer_digest(target.tokenizer) if target.tokenizer else ""
         workload_hash = workload.hash(tokens)

@@ -250,8 +250,9 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
             values = [run.value(metric) for run in confirmation.runs]
             figures.append(f"{metric} {metric_value(metric, sum(values) / len(values))}")
         broken = f", limits missed in {confirmation.broken}" if confirmation.broken else ""
+        ahead = " ← best" if confirmation.number == study.winner and confirmation.role == "runner-up" else ""
         yield from _wrapped(
-            f"{confirmation.role + ':':<11}{', '.join(figures)} ({_launches(len(confirmation.runs))}{broken})",
+            f"{confirmation.role + ':':<11}{', '.join(figures)} ({_launches(len(confirmation.runs))}{broken}){ahead}",
             indent=11,
         )
     yield from _wrapped(f"verdict: {study.verdict}", indent=9)

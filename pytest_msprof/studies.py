@@ -77,9 +77,7 @@ def _measured_before(
 
 def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
     if slot.index < study.answered:
-        record = study.records()[slot.index]
-        case = study.attributes.get("case", study.name)
-        pytest.skip(f"answered from study {case}: trial {record.number}, {record.reason or record.state}")
+        pytest.skip(f"answered from study {study.attributes.get('case', study.name)}")
     minutes = study.plan.minutes
     if minutes is not None and slot.index and time.monotonic() - study.opened_at > minutes * 60:
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")

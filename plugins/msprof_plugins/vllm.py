@@ -38,6 +38,7 @@ FIELDS: tuple[OptimizerConfigField, ...] = (
 """What can be tuned, with ranges for a small model on a small machine; a study may set its own."""
 
 VARIABLES = {"kv_cache_space": "VLLM_CPU_KVCACHE_SPACE", "omp_threads_bind": "VLLM_CPU_OMP_THREADS_BIND"}
+DEVELOPER = "VLLM_SERVER_DEV_MODE"
 ONE_WAY_FLAGS = ("enforce_eager",)
 
 
@@ -74,6 +75,10 @@ class VllmSimulator(LocalServer):
             else:
                 arguments += option(name, value, negated=name not in ONE_WAY_FLAGS)
         return arguments
+
+    def reset_cache(self) -> bool:
+        """Empty the prefix cache; vLLM lets nobody do that unless VLLM_SERVER_DEV_MODE is set."""
+        return self.env.get(DEVELOPER) == "1" and ask(f"{self.root_url}/reset_prefix_cache", {}).ok
 
     def describe(self) -> Mapping[str, Any]:
         """Say what the engine says about itself, and which packages it runs on."""

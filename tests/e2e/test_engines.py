@@ -82,7 +82,9 @@ def transformers(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def vllm(model, tmp_path_factory):
     fields = {"enforce_eager": True, "max_num_seqs": 4}
-    with running(VllmSimulator(), tmp_path_factory.mktemp("vllm"), model=model, fields=fields) as service:
+    simulator = VllmSimulator()
+    simulator.env["VLLM_SERVER_DEV_MODE"] = "1"
+    with running(simulator, tmp_path_factory.mktemp("vllm"), model=model, fields=fields) as service:
         yield service
 
 
@@ -160,6 +162,11 @@ def test_vllm_is_a_family_of_processes_of_which_only_one_is_our_child(vllm):
 def test_vllm_describes_itself(vllm):
     assert vllm.environment["version"].startswith(vllm.environment["build"])
     assert vllm.environment["variables"]["VLLM_CPU_KVCACHE_SPACE"] == "1"
+
+
+def test_vllm_forgets_its_prefixes_where_its_user_allows_that(vllm):
+    assert vllm.simulator.reset_cache()
+    assert not VllmSimulator().reset_cache()
 
 
 def test_external_speaks_the_dialect_of_openai(vllm, tmp_path):

@@ -120,3 +120,20 @@ def test_study(trial, launch_service, load_generator, record):
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*trial 0 {'capacity': 2}", "*trial 1 {'capacity': 1}"])
+
+
+def test_an_engine_forgets_what_it_heard_between_two_loads_and_not_before_the_first(project):
+    project.conftest("""
+        from pytest_msprof.testing import FakeSimulator
+
+        FakeSimulator.reset_cache = lambda self: print("forgets", file=open("heard", "a"))
+    """)
+    project.suite("""
+        def test_twice(service, load_generator, record):
+            for load in (LOAD, LOAD.with_load(concurrency=4)):
+                record(load_generator.run(load, service))
+    """)
+
+    project.run().assert_outcomes(passed=1)
+
+    assert (project.path / "heard").read_text() == "forgets\n"
