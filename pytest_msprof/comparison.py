@@ -282,7 +282,7 @@ def _line(delta: Delta) -> str:
     bounds = "" if delta.low is None or delta.high is None else f"{delta.low:+.0%}..{delta.high:+.0%}"
     values = f"{_figure(delta.golden, delta.unit):>9} {_figure(delta.current, delta.unit):>9}"
     launches = f"{delta.launches_golden}+{delta.launches_current}"
-    return f"{delta.metric:<18} {values} {change(delta.change):>7} {bounds:>13} {launches:>5} {delta.verdict}"[:COLUMNS]
+    return f"{delta.metric:<18} {values} {change(delta.change):>7} {bounds:>13} {launches:>4} {delta.verdict}"[:COLUMNS]
 
 
 def _figure(value: float | None, unit: str) -> str:
