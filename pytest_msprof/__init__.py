@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from pytest_msprof.loads import Loader
     from pytest_msprof.metrics import from_index, measure
+    from pytest_msprof.monitors import Monitor, Watched
     from pytest_msprof.registry import register_benchmarks, register_simulator
     from pytest_msprof.results import Distribution, Measurement, PerformanceIndex, Run
     from pytest_msprof.samples import Sample, Samples
@@ -71,6 +72,7 @@ _HOMES = {
     "golden": ("Golden",),
     "loads": ("Loader",),
     "metrics": ("from_index", "measure"),
+    "monitors": ("Monitor", "Watched"),
     "registry": ("register_benchmarks", "register_simulator"),
     "results": ("Distribution", "Measurement", "PerformanceIndex", "Run"),
     "samples": ("Sample", "Samples"),
@@ -94,6 +96,7 @@ __all__ = [
     "LoadJob",
     "Loader",
     "Measurement",
+    "Monitor",
     "MsprofError",
     "OptimizerConfigField",
     "PerformanceIndex",
@@ -111,6 +114,7 @@ __all__ = [
     "Target",
     "Tolerance",
     "Trial",
+    "Watched",
     "Workload",
     "choice",
     "compare",

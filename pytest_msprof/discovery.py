@@ -14,10 +14,10 @@ __all__ = ["discover"]
 
 
 def discover() -> list[PluginError]:
-    """Register every installed engine, benchmark and runner, and return what could not be loaded."""
+    """Register every installed engine, benchmark, monitor and runner, and return what could not be loaded."""
     install_aliases()
     manager = pytest.PytestPluginManager()
     manager.add_hookspecs(hookspecs)
-    for kind in ("simulators", "benchmarks", "runners"):
+    for kind in ("simulators", "benchmarks", "monitors", "runners"):
         getattr(manager.hook, f"pytest_msprof_register_{kind}").call_historic(kwargs={"registry": REGISTRY})
     return load_plugins(manager.register)

@@ -26,6 +26,11 @@ def pytest_msprof_register_benchmarks(registry: Registry) -> None:
 
 
 @pytest.hookspec(historic=True)
+def pytest_msprof_register_monitors(registry: Registry) -> None:
+    """Register what watches beside a load: `registry.monitors.add(name, cls)`."""
+
+
+@pytest.hookspec(historic=True)
 def pytest_msprof_register_runners(registry: Registry) -> None:
     """Register ModelRunners: `registry.runners.add(name, cls)`."""
 

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from pytest_msprof.errors import ConfigurationError, LoadError, StoreError, UnknownName
-from pytest_msprof.figures import with_figures
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import LoadGenerator, LoadJob, SimulatorInterface, Target
 from pytest_msprof.live_line import live_line
 from pytest_msprof.load_arguments import add_arguments, objectives_of, workload_of
 from pytest_msprof.load_figures import figures, lines
+from pytest_msprof.monitors import Monitor, Watched
 from pytest_msprof.redaction import redact
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run
 from pytest_msprof.series_file import write_series
 from pytest_msprof.store import PartialRun
+from pytest_msprof.watched_load import run_load
 from pytest_msprof.workload import Workload
 
 __all__ = ["add_arguments", "main"]
@@ -88,11 +89,12 @@ def _measured(
     from pytest_msprof.hardware import device_kind, hardware
 
     target, started_at = _target(args, simulator), datetime.now(UTC)
+    watched, facts = Watched(target.base_url, target.api_key), redact(dict(simulator.describe()))
     with _interruptible() as stop, live_line() as show:
         job = LoadJob(
             workload=workload, target=target, folder=partial.folder, sink=partial.write, progress=show, stop=stop
         )
-        measured = with_figures(_succeeded(generator.generate(job)), workload)
+        measured = _succeeded(run_load(generator, job, monitors=_monitors(), watched=watched))
     return Run.of(
         measured,
         id=partial.run_id,
@@ -103,7 +105,7 @@ def _measured(
         workload_hash=workload.hash(tokenizer_digest(target.tokenizer)),
         model=target.model,
         device=device_kind(),
-        environment={**hardware(), "url": redact(args.url), **redact(dict(simulator.describe()))},
+        environment={**hardware(), "url": redact(args.url), **facts},
         started_at=started_at,
     )
 
@@ -141,6 +143,12 @@ def _generator() -> LoadGenerator:
         raise problems[0]
     generator: LoadGenerator = REGISTRY.benchmarks.make(GENERATOR)
     return generator
+
+
+def _monitors() -> dict[str, Monitor]:
+    from pytest_msprof.registry import REGISTRY
+
+    return {name: REGISTRY.monitors.make(name) for name in REGISTRY.monitors.names()}
 
 
 def _simulator(args: argparse.Namespace, folder: Path) -> SimulatorInterface:

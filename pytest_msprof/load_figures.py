@@ -40,6 +40,7 @@ def figures(run: Run, objectives: Sequence[Objective] = ()) -> dict[str, Any]:
             for wanted in objectives
             for found in (wanted.judge(run),)
         ],
+        "server": dict(run.server),
         "client": dict(run.client),
         "client_limited": run.client_limited,
         "notes": list(run.notes),

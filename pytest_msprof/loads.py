@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.benchmark_process import ProcessBenchmark
 from pytest_msprof.errors import LoadError, PluginError
-from pytest_msprof.figures import with_figures
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
+from pytest_msprof.monitors import Watched
 from pytest_msprof.registry import REGISTRY
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run, Value
 from pytest_msprof.series_file import write_series
 from pytest_msprof.service import DYING, Service
+from pytest_msprof.watched_load import run_load
 from pytest_msprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Loader:
         service.loads[workload_hash] += 1
         service.is_loaded = True
         try:
-            measurement = with_figures(self._generate(job, service), workload)
+            measurement = self._generate(job, service)
         except BaseException:
             partial.close() if partial.written else partial.discard()
             raise
@@ -88,13 +89,22 @@ class Loader:
 
     def _generate(self, job: LoadJob, service: Service) -> Measurement:
         try:
-            measurement = self._succeeded(self._generator.generate(job))
+            measurement = self._succeeded(self._measure(job, service))
         except LoadError as error:
             service.check(patience=DYING)
             error.log_tail = service.log_tail()
             raise
         service.check(patience=DYING if measurement.failed else 0)
         return measurement
+
+    def _measure(self, job: LoadJob, service: Service) -> Measurement:
+        registered = self._session.registry.monitors
+        return run_load(
+            self._generator,
+            job,
+            monitors={name: registered.make(name) for name in registered.names()},
+            watched=Watched(service.base_url, service.target.api_key, service.process.pid if service.process else None),
+        )
 
     def _succeeded(self, measurement: Measurement) -> Measurement:
         if measurement.completed:

@@ -34,6 +34,7 @@ METRICS = {
         Metric("output_throughput", "token/s", "higher", False, "output tokens of successful requests / duration"),
         Metric("request_throughput", "request/s", "higher", False, "successful requests / duration"),
         Metric("goodput", "request/s", "higher", False, "requests that met every objective / duration"),
+        Metric("energy", "J/token", "lower", False, "energy of all devices during the run / output tokens"),
         Metric("success_rate", "1", "higher", False, "successful / sent"),
     )
 }

@@ -1,4 +1,4 @@
-"""Which engines, benchmarks and runners there are, by name, and where each came from."""
+"""Which engines, benchmarks, monitors and runners there are, by name, and where each came from."""
 
 from __future__ import annotations
 
@@ -110,12 +110,19 @@ def _benchmarks() -> tuple[type, ...]:
     return (BenchmarkInterface, LoadGenerator)
 
 
+def _monitors() -> tuple[type, ...]:
+    from pytest_msprof.monitors import Monitor
+
+    return (Monitor,)
+
+
 class Registry:
     """What plugins have registered so far."""
 
     def __init__(self) -> None:
         self.simulators = Register("engine", _simulators)
         self.benchmarks = Register("benchmark", _benchmarks)
+        self.monitors = Register("monitor", _monitors)
         self.runners = Register("runner", lambda: (object,))
 
 

@@ -69,6 +69,10 @@ class Measurement:
     """What the load generator found out about itself: `cpu_share`, `loop_delay`, `backlog`, `workers`."""
     client_limited: str = ""
     """Why the load generator was the bottleneck, empty where it was not; such figures give no verdict."""
+    began: float | None = None
+    """The moment of `time.monotonic()` from which `due` and `start` of the samples count; None where nobody said."""
+    server: Mapping[str, float] = field(default_factory=dict)
+    """What the service counted meanwhile, warm-up included: requests, tokens, preemptions, prefix hits."""
 
 
 class Run(BaseModel):
@@ -116,6 +120,8 @@ class Run(BaseModel):
     """What the load generator found out about itself: `cpu_share`, `loop_delay`, `backlog`, `workers`."""
     client_limited: str = ""
     """Why the load generator was the bottleneck, empty where it was not; such a run gives no verdict."""
+    server: dict[str, float] = Field(default_factory=dict)
+    """What the service counted meanwhile, warm-up included: requests, tokens, preemptions, prefix hits."""
 
     _samples: Samples | Callable[[], Samples | None] | None = PrivateAttr(None)
     _series: Mapping[str, Series] | Callable[[], Mapping[str, Series]] = PrivateAttr(default_factory=dict)
@@ -138,6 +144,7 @@ class Run(BaseModel):
             complete=measured.complete,
             client=dict(measured.client),
             client_limited=measured.client_limited,
+            server=dict(measured.server),
             **facts,
         )
         return run.with_samples(measured.samples).with_series(measured.series)

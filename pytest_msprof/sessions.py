@@ -127,7 +127,7 @@ def load_plugins(config: pytest.Config) -> list[PluginError]:
 
     if not config.stash.get(_CALLED, False):
         config.stash[_CALLED] = True
-        for kind in ("simulators", "benchmarks", "runners"):
+        for kind in ("simulators", "benchmarks", "monitors", "runners"):
             hook = getattr(manager.hook, f"pytest_msprof_register_{kind}")
             try:
                 hook.call_historic(kwargs={"registry": REGISTRY})

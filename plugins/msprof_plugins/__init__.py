@@ -9,7 +9,11 @@ import pytest
 if TYPE_CHECKING:
     from pytest_msprof.registry import Registry
 
-__all__ = ["pytest_msprof_register_benchmarks", "pytest_msprof_register_simulators"]
+__all__ = [
+    "pytest_msprof_register_benchmarks",
+    "pytest_msprof_register_monitors",
+    "pytest_msprof_register_simulators",
+]
 
 
 @pytest.hookimpl
@@ -32,3 +36,14 @@ def pytest_msprof_register_benchmarks(registry: Registry) -> None:
 
     registry.benchmarks.add("builtin", StreamingLoad)
     registry.benchmarks.add("vllm_benchmark", VllmBenchmark)
+
+
+@pytest.hookimpl
+def pytest_msprof_register_monitors(registry: Registry) -> None:
+    """Register what watches beside a load."""
+    from msprof_plugins.monitors import HostMonitor, NpuMonitor, NvmlMonitor, ServerMonitor
+
+    registry.monitors.add("host", HostMonitor)
+    registry.monitors.add("npu", NpuMonitor)
+    registry.monitors.add("nvml", NvmlMonitor)
+    registry.monitors.add("server", ServerMonitor)

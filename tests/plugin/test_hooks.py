@@ -51,6 +51,28 @@ def pytest_msprof_write_report(name, summary, folder):
         return path
 """
 
+WATCHES = """
+from pytest_msprof import Monitor
+
+
+class Thermometer(Monitor):
+    def start(self, watched):
+        return watched.is_local and watched.pid > 0
+
+    def read(self):
+        return {"temperature": 21.5}
+
+
+class Worn(Thermometer):
+    def read(self):
+        raise OSError("the sensor fell off")
+
+
+def pytest_msprof_register_monitors(registry):
+    registry.monitors.add("mine", Thermometer)
+    registry.monitors.add("worn", Worn)
+"""
+
 
 def test_only_conftests_above_an_item_hear_of_it(project):
     for folder in ("a", "b"):
@@ -80,6 +102,18 @@ def test_plugins_launch_judge_readiness_and_report(project):
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*launch test_chat[[]fake[]] ()", f"ready {project.model}"])
     result.stdout.fnmatch_lines(["our own line about 1 runs", "report: *report.txt"])
+
+
+def test_a_conftest_watches_beside_every_load(project):
+    project.conftest(WATCHES)
+    project.suite(REGRESSION)
+
+    assert project.run().ret == 0
+
+    (run,) = project.runs()
+    assert run.series["mine.temperature"].values.tolist()[0] == 21.5
+    assert {"running", "host.memory", "host.engine_memory"} <= run.series.keys()
+    assert run.notes[-1] == "monitor 'worn' stopped watching: OSError: the sensor fell off"
 
 
 def test_a_report_that_nobody_writes_fails_the_session_and_nothing_else(project):

@@ -1,0 +1,36 @@
+"""The monitor `server`: what vLLM, SGLang, TGI and Triton count themselves, from `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from msprof_plugins.monitors.exposition import QUANTITIES, quantities
+from pytest_msprof.http_client import ask
+from pytest_msprof.monitors import Monitor, Watched
+
+__all__ = ["ServerMonitor"]
+
+TIMEOUT = 5.0
+
+
+class ServerMonitor(Monitor):
+    """Asks the service for its metrics: requests running and waiting, KV usage, preemptions, prefix hits, tokens.
+
+    A service without `/metrics`, or with others than those it knows, is not watched.
+    """
+
+    counters: ClassVar[frozenset[str]] = frozenset(entry.name for entry in QUANTITIES if entry.rises)
+
+    def start(self, watched: Watched) -> bool:
+        """Ask once."""
+        self._url, self._key = f"{watched.base_url.rstrip('/').removesuffix('/v1')}/metrics", watched.api_key
+        try:
+            return bool(self.read())
+        except OSError:
+            return False
+
+    def read(self) -> Mapping[str, float]:
+        """Ask for the quantities."""
+        answer = ask(self._url, key=self._key, timeout=TIMEOUT)
+        return quantities(answer.text) if answer.ok else {}
