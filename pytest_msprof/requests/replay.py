@@ -37,17 +37,21 @@ class _Blocks:
 
     def __init__(self, vocabulary: Vocabulary, stream: Stream, block_tokens: int) -> None:
         self._vocabulary, self._stream, self._block_tokens = vocabulary, stream, block_tokens
+        self._front = min(vocabulary.front)
+        places = zip(vocabulary.words, vocabulary.front, strict=True)
+        self._fronts = [word for word, tokens in places if tokens == self._front]
         self._words = lru_cache(BLOCKS_KEPT)(self._words_of)
 
     def text(self, number: int, row: Recorded) -> str:
         """Return the prompt of a request: its blocks, the last one cut; words of its own where they end too early."""
         words = [word for block in row.blocks for word in self._words(f"block {block}", self._block_tokens)]
-        front = self._vocabulary.front[self._vocabulary.words.index(words[0])]
-        wanted = max(1, row.input_tokens - front + 1)
+        wanted = max(1, row.input_tokens - self._front + 1)
         if missing := wanted - len(words):
             words = [*words[:wanted], *self._words(f"own {number}", max(missing, 0))]
         return self._vocabulary.joint.join(words)
 
     def _words_of(self, name: str, number: int) -> tuple[str, ...]:
-        words = self._vocabulary.words
-        return tuple(words[index] for index in (integers(self._stream.key(name), number) % len(words)).tolist())
+        """Draw words; the first is one of those that take the fewest tokens at the front of a text."""
+        words, drawn = self._vocabulary.words, integers(self._stream.key(name), number)
+        first = [self._fronts[int(value) % len(self._fronts)] for value in drawn[:1]]
+        return (*first, *(words[place] for place in (drawn[1:] % len(words)).tolist()))

@@ -1,0 +1,148 @@
+"""Replaying recorded loads: times, lengths and shared beginnings as the file tells them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from pytest_msprof.errors import InvalidWorkload
+from pytest_msprof.requests import plan
+from pytest_msprof.requests.traces import Recorded, read_trace
+from pytest_msprof.tiny_models import make_model
+from pytest_msprof.workload import Workload
+from pytest_msprof.workload_parts import Trace
+
+AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:15:46.6805900,374,44
+2023-11-16 18:15:50.9951690,396,109
+2023-11-16 18:15:51.2225670,879,55
+"""
+BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
+5,ChatGPT,472,18,490,Conversation log
+45,ChatGPT,1087,0,1087,Conversation log
+118,GPT-4,417,276,693,API log
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models") / "tiny-qwen2")
+
+
+@pytest.fixture
+def written(tmp_path):
+    def written(text: str, name: str = "trace.csv") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
+
+
+def mooncake(*rows: tuple[int, int, int, list[int]]) -> str:
+    names = ("timestamp", "input_length", "output_length", "hash_ids")
+    return "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
+
+
+def test_azures_dates_have_seven_digits_after_the_second(written):
+    rows = read_trace(Trace(path=written(AZURE)))
+    assert [row[1:3] for row in rows] == [(374, 44), (396, 109), (879, 55)]
+    assert [row.at for row in rows] == pytest.approx([0, 4.314579, 4.541977], abs=1e-6)
+
+
+def test_burstgpts_failed_requests_are_left_out(written):
+    assert read_trace(Trace(path=written(BURSTGPT))) == [Recorded(0, 472, 18), Recorded(113, 417, 276)]
+
+
+def test_mooncakes_time_stamps_are_milliseconds_and_need_no_order(written):
+    path = written(mooncake((3000, 10, 4, []), (1500, 20, 5, [7])))
+    assert read_trace(Trace(path=path)) == [Recorded(0, 20, 5, (7,)), Recorded(1.5, 10, 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "begins with '', which is no trace of Mooncake, Azure or BurstGPT"),
+        ("time,tokens\n1,2\n", "begins with 'time,tokens', which is no trace"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "has no answered request in it"),
+        (BURSTGPT.replace("472", "many"), "line 2: no request of a trace"),
+        (AZURE.replace("2023-11-16 18:15:50", "yesterday"), "line 3: no request of a trace"),
+        ('{"timestamp": 0, "input_length": 4}\n', "line 1: no request of a trace (KeyError('output_length'))"),
+        ('{"timestamp": 0, ', "line 1: no request of a trace"),
+    ],
+)
+def test_what_is_no_trace_is_refused_with_the_place(written, text, message):
+    with pytest.raises(InvalidWorkload) as caught:
+        read_trace(Trace(path=written(text)))
+    assert message in str(caught.value)
+
+
+def test_a_missing_trace_is_refused_by_its_name(tmp_path):
+    with pytest.raises(InvalidWorkload, match=r"cannot read the trace .*nothing.csv"):
+        plan(Workload(trace=Trace(path=tmp_path / "nothing.csv")), tokenizer=None)
+
+
+def test_a_replay_keeps_times_and_lengths(written, model):
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    workload = Workload(trace=Trace(path=written(AZURE), time_scale=0.5))
+    planned = plan(workload, tokenizer=model)
+    assert workload.is_open
+    assert planned.due.tolist() == pytest.approx([0, 2.1572895, 2.2709885], abs=1e-6)
+    assert [len(tokenizer.encode(request.prompt).ids) for request in planned.requests] == [374, 396, 879]
+    assert [request.output_tokens for request in planned.requests] == [44, 109, 55]
+
+
+def test_a_replay_ends_by_number_or_by_time(written):
+    path = written(AZURE)
+    assert len(plan(Workload(trace=Trace(path=path), num_requests=2), tokenizer=None).requests) == 2
+    assert len(plan(Workload(trace=Trace(path=path), duration=4.4), tokenizer=None).requests) == 2
+    assert len(plan(Workload(trace=Trace(path=path, time_scale=0.1), duration=4.4), tokenizer=None).requests) == 3
+
+
+def test_only_the_lengths_of_a_trace_are_sent_at_a_rate_of_ones_own(written):
+    workload = Workload(trace=Trace(path=written(AZURE), replay="lengths"), concurrency=2)
+    planned = plan(workload, tokenizer=None)
+    assert not workload.is_open
+    assert planned.due is None
+    assert sorted(request.input_tokens for request in planned.requests) == [374, 396, 879]
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 8)), max_size=12))
+def test_equal_hash_ids_are_equal_text_and_lengths_are_exact(model, tmp_path_factory, rows):
+    """Each id stands for 8 tokens here, the last one for what is left."""
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    told = [(at, 8 * (len(ids) - 1) + last, 5, ids) for at, (ids, last) in enumerate([*rows, ([1, 2], 3)])]
+    path = tmp_path_factory.mktemp("trace") / "mooncake.jsonl"
+    path.write_text(mooncake(*told), encoding="utf-8")
+    requests = plan(Workload(trace=Trace(path=path, block_tokens=8)), tokenizer=model).requests
+    ids = [tokenizer.encode(request.prompt).ids for request in requests]
+    assert [len(each) for each in ids] == [length for _, length, _, _ in told]
+    for one, (_, _, _, blocks) in zip(ids, told, strict=True):
+        for other, (_, _, _, others) in zip(ids, told, strict=True):
+            if blocks[0] == others[0]:
+                shared = min(7, len(one), len(other))
+                assert one[:shared] == other[:shared]
+
+
+def test_a_repeat_of_a_trace_has_new_text(written):
+    path = written(mooncake((0, 20, 5, [7])))
+    first, second = (
+        plan(Workload(trace=Trace(path=path)), tokenizer=None, repeat=repeat).requests[0].prompt for repeat in (0, 1)
+    )
+    assert first != second
+
+
+def test_a_prompt_longer_than_its_blocks_ends_in_words_of_its_own(written):
+    path = written(mooncake((0, 20, 5, [7]), (1, 20, 5, [7])))
+    one, other = (
+        request.prompt.split()
+        for request in plan(Workload(trace=Trace(path=path, block_tokens=8)), tokenizer=None).requests
+    )
+    assert len(one) == len(other) == 20
+    assert one[:8] == other[:8]
+    assert one[8:] != other[8:]
