@@ -78,6 +78,7 @@ def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dic
     """
     ok = samples.ok if chosen is None else samples.ok & chosen
     after_first = (samples.output_tokens - samples.first_tokens)[ok]
+    after_first[samples.latency[ok] == samples.ttft[ok]] = 0  # one chunk held the whole answer, however many tokens
     with np.errstate(divide="ignore", invalid="ignore"):
         tpot = np.where(after_first > 0, (samples.latency - samples.ttft)[ok] / after_first, np.nan)
     found = {

@@ -122,8 +122,9 @@ class _Load:
     def _requests(self, requests: Sequence[Request]) -> list[bytes]:
         """Make the bytes of each request, before the clock runs."""
         bodies = Bodies(self.dialect, self.workload, self.job.target)
-        path = self.dialect.path_for(self.job.target.model)
-        return [self.origin.request(path, json.dumps(bodies.body(request)).encode()) for request in requests]
+        return [
+            self.origin.request(bodies.path(request), json.dumps(bodies.body(request)).encode()) for request in requests
+        ]
 
     async def _warm_up(self, pool: ConnectionPool) -> None:
         """Send the requests that are not counted, and open the connections of those that are."""
@@ -172,7 +173,8 @@ class _Load:
         if not has_tokenizer(self.job.target.tokenizer):
             yield "no tokenizer: the lengths of prompts are words, not tokens"
         wanted = np.array([self.plan.requests[reading.number].output_tokens for reading in self.readings])[samples.ok]
-        if others := int((samples.output_tokens[samples.ok] != wanted).sum()):
+        answered = samples.output_tokens[samples.ok]
+        if others := int(((answered != wanted) & (answered != 0)).sum()):
             asked = f"{wanted.min()}" if wanted.min() == wanted.max() else f"{wanted.min()} to {wanted.max()}"
             yield f"{others} of {wanted.size} answers have another length than the {asked} tokens asked for"
         sources = set(samples.token_source[samples.ok].tolist())

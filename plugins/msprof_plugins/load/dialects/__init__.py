@@ -8,12 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msprof_plugins.load.dialects.dialect import Dialect, Piece
+from msprof_plugins.load.dialects.embeddings import Embeddings
 from msprof_plugins.load.dialects.openai import Chat, Completions
+from msprof_plugins.load.dialects.ray_serve import RayServe
+from msprof_plugins.load.dialects.text_generation import MindIE, TextGeneration
+from msprof_plugins.load.dialects.triton import KServe, Triton
 from pytest_msprof.errors import UnknownName
 
 __all__ = ["DIALECTS", "Dialect", "Piece", "find_dialect"]
 
-DIALECTS: dict[str, Callable[..., Dialect]] = {"completions": Completions, "chat": Chat}
+DIALECTS: dict[str, Callable[..., Dialect]] = {
+    "chat": Chat,
+    "completions": Completions,
+    "embeddings": Embeddings,
+    "kserve": KServe,
+    "mindie": MindIE,
+    "ray_serve": RayServe,
+    "text_generation": TextGeneration,
+    "triton": Triton,
+}
 """Endpoint → what makes its dialect, called with the keyword `streams`."""
 
 

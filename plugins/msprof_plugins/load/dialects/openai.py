@@ -27,7 +27,7 @@ class _OpenAI:
     def body(self, request: Request, *, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of *request*; the usage is asked for at the end of a stream."""
         streaming = {"stream": True, "stream_options": {"include_usage": True}} if self.streams else {"stream": False}
-        return {"model": model, **streaming, **options, **self.asked(request), **request.extra}
+        return {"model": model, **streaming, **options, **self.asked(request)}
 
     def asked(self, request: Request) -> dict[str, Any]:
         """Return the part of the body that carries what is said."""
