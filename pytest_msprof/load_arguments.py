@@ -7,22 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_msprof.errors import MsprofError
+from pytest_msprof.errors import InvalidWorkload, MsprofError
 from pytest_msprof.objectives import Objective, parse_limit, parse_objective
 from pytest_msprof.workload import Workload
+from pytest_msprof.workload_parts import Dataset, Lengths, Trace
 
 __all__ = ["add_arguments", "objectives_of", "workload_of"]
 
 Read = TypeVar("Read")
-PLAIN = {"num_requests": int, "concurrency": int, "warmup": int, "seed": int, "request_rate": float, "timeout": float}
-MEANINGS = {
-    "num_requests": "requests that are sent and counted",
-    "concurrency": "requests in flight at once (1 without a rate)",
-    "warmup": "requests sent before, and not counted",
-    "seed": "seed of prompts and arrivals",
-    "request_rate": "requests a second, each sent when it is due (open loop)",
-    "timeout": "seconds after which a request counts as failed",
-}
+RANDOM = "random"
+NUMBERS = (
+    ("num_requests", int, "requests that are sent and counted"),
+    ("duration", float, "seconds after which no further request is sent"),
+    ("concurrency", int, "requests in flight at once (1 without a rate)"),
+    ("request_rate", float, "requests a second, each sent when it is due (open loop)"),
+    ("burstiness", float, "shape of gamma arrivals, below 1 they crowd"),
+    ("warmup", int, "requests sent before, and not counted"),
+    ("seed", int, "seed of prompts, lengths and arrivals"),
+    ("timeout", float, "seconds after which a request counts as failed"),
+)
+SHAPES: dict[str, Callable[[float, float], Lengths]] = {"normal": Lengths.normal, "lognormal": Lengths.lognormal}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def workload_of(args: argparse.Namespace) -> Workload:
     """Return the workload that the options spell; raises `InvalidWorkload` for an impossible one."""
     given = {name: value for name in Workload.model_fields if (value := getattr(args, name, None)) is not None}
-    return Workload(**{**given, "goodput": dict(args.goodput)})
+    given["goodput"] = dict(args.goodput)
+    given["dataset"] = None if args.dataset == RANDOM else Dataset(path=Path(args.dataset))
+    given["trace"] = Trace(path=args.trace, time_scale=args.time_scale) if args.trace else None
+    return Workload(**given)
 
 
 def objectives_of(args: argparse.Namespace) -> tuple[Objective, ...]:
@@ -51,16 +58,18 @@ def objectives_of(args: argparse.Namespace) -> tuple[Objective, ...]:
 
 def _add_workload(group: argparse._ArgumentGroup) -> None:
     default = Workload()
-    for name in ("input_tokens", "output_tokens"):
-        group.add_argument(
-            _option(name), type=int, metavar="N", help=_help(f"tokens of each {name[:-7]}", default, name)
-        )
-    for name, kind in PLAIN.items():
-        group.add_argument(_option(name), type=kind, metavar="N", help=_help(MEANINGS[name], default, name))
-    group.add_argument("--endpoint", metavar="NAME", help=_help("completions, chat, …", default, "endpoint"))
-    group.add_argument(
-        "--ignore-eos", action=argparse.BooleanOptionalAction, help="answer at full length, where the engine can (yes)"
-    )
+    add = group.add_argument
+    add("--dataset", default=RANDOM, metavar="FILE", help="prompts from a file (random: synthetic ones)")
+    add("--trace", type=Path, metavar="FILE", help="times and lengths of a recorded load")
+    add("--time-scale", type=float, default=1.0, metavar="X", help="seconds for each second of the trace (1.0)")
+    for name, what in (("input_tokens", "prompt"), ("output_tokens", "answer")):
+        meaning = f"tokens of each {what}: N, LOW-HIGH, lognormal:MEAN:STD"
+        add(_option(name), type=_typed(_lengths), metavar="N", help=_help(meaning, default, name))
+    for name, kind, meaning in NUMBERS:
+        add(_option(name), type=kind, metavar="N", help=_help(meaning, default, name))
+    add("--arrival", metavar="NAME", help=_help("constant, poisson, gamma, burst", default, "arrival"))
+    add("--endpoint", metavar="NAME", help=_help("completions, chat, …", default, "endpoint"))
+    add("--ignore-eos", action=argparse.BooleanOptionalAction, help="answer at full length, where the engine can (yes)")
 
 
 def _add_objectives(group: argparse._ArgumentGroup) -> None:
@@ -74,6 +83,20 @@ def _add_objectives(group: argparse._ArgumentGroup) -> None:
         "--fail-on", action="append", default=[], type=objective, metavar="METRIC>LIMIT",
         help="figure of the run that is a failure, such as 'ttft.p99>0.5' or 'success_rate<0.99'; repeatable",
     )  # fmt: skip
+
+
+def _lengths(text: str) -> int | Lengths:
+    """Read `64`, `32-96` (each length equally likely), `normal:64:16` or `lognormal:64:32` (mean and deviation)."""
+    shape, *numbers = text.split(":")
+    try:
+        if not numbers:
+            low, dash, high = text.partition("-")
+            return Lengths.uniform(int(low), int(high)) if dash else int(low)
+        return SHAPES[shape](*map(float, numbers))
+    except (KeyError, TypeError, ValueError):
+        raise InvalidWorkload(
+            f"lengths are N, LOW-HIGH, normal:MEAN:STD or lognormal:MEAN:STD, but got {text!r}"
+        ) from None
 
 
 def _typed(read: Callable[[str], Read]) -> Callable[[str], Read]:

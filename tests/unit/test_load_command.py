@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from pathlib import Path
 
 import pytest
 
+from pytest_msprof import Workload
 from pytest_msprof.cli import main
+from pytest_msprof.load_arguments import add_arguments, workload_of
 from pytest_msprof.slots import free_port
 from pytest_msprof.store import RunStore
 from pytest_msprof.testing import timed_server
+from pytest_msprof.workload_parts import Lengths, Trace
 
 STATISTICS = {"mean", "std", "min", "p50", "p90", "p95", "p99", "max", "n"}
 SHORT = ("--num-requests", "6", "--concurrency", "2", "--output-tokens", "4")
@@ -54,6 +59,55 @@ def test_at_a_rate_waiting_is_told_apart(url, capsys):
     told = found(capsys)
     assert told["request_rate"] == 200
     assert told["ttft_due"]["mean"] == pytest.approx(told["ttft"]["mean"] + told["queue"]["mean"])
+
+
+def test_a_load_may_end_by_time(url, capsys):
+    options = ["--request-rate", "40", "--arrival", "constant", "--duration", "0.5", "--output-tokens", "2"]
+    assert main(["load", url, *options, "--json", "-"]) == 0
+    told = found(capsys)
+    assert told["completed"] == 20
+    assert told["workload"]["num_requests"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("12", 12),
+        ("3-5", Lengths.uniform(3, 5)),
+        ("normal:8:2", Lengths.normal(8, 2)),
+        ("lognormal:8:2.5", Lengths.lognormal(8, 2.5)),
+    ],
+)
+def test_lengths_are_typed_in_one_word(text, lengths):
+    assert spelled("--input-tokens", text).input_tokens == lengths
+
+
+@pytest.mark.parametrize("text", ["", "-5", "3-", "normal:8", "zipf:1:2", "a-b"])
+def test_a_length_that_is_none_is_refused_with_all_spellings(text, capsys):
+    with pytest.raises(SystemExit):
+        spelled(f"--input-tokens={text}")
+    assert "lengths are N, LOW-HIGH, normal:MEAN:STD or lognormal:MEAN:STD" in capsys.readouterr().err
+
+
+def test_prompts_and_times_come_from_files_where_they_are_named():
+    assert spelled("--dataset", "random") == Workload()
+    assert spelled("--dataset", "a.jsonl").dataset.path == Path("a.jsonl")
+    assert spelled("--trace", "t.csv", "--time-scale", "0.5").trace == Trace(path=Path("t.csv"), time_scale=0.5)
+
+
+def spelled(*options: str) -> Workload:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return workload_of(parser.parse_args(["http://127.0.0.1:1", *options]))
+
+
+def test_a_trace_is_replayed(url, tmp_path, capsys):
+    rows = [{"timestamp": 20 * row, "input_length": 8, "output_length": 2 + row, "hash_ids": [row]} for row in range(3)]
+    (tmp_path / "trace.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["load", url, "--trace", str(tmp_path / "trace.jsonl"), "--json", "-"]) == 0
+    told = found(capsys)
+    assert told["completed"] == 3
+    assert told["output_throughput"] * told["duration"] == pytest.approx(2 + 3 + 4)
 
 
 def test_a_run_is_kept_where_the_user_wants_it(url, tmp_path, capsys):
@@ -160,5 +214,5 @@ def test_the_help_tells_defaults_and_examples(capsys):
     with pytest.raises(SystemExit):
         main(["load", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    for text in ("such as ttft:0.5", "tokens of each output (64)", "'ttft.p99>0.5'"):
+    for text in ("such as ttft:0.5", "seconds after which a request counts as failed (120.0)", "'ttft.p99>0.5'"):
         assert text in shown
