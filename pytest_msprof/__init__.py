@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from pytest_msprof.service import Service
     from pytest_msprof.settings import Settings, get_settings, register_settings
     from pytest_msprof.space import SearchSpace
+    from pytest_msprof.sweeps import Sweep
     from pytest_msprof.tuning.trial import Trial
     from pytest_msprof.workload import Workload
+    from pytest_msprof.workload_parts import Dataset, Lengths, Prefixes, Sessions, Stages, Trace
 
 _HOMES = {
     "comparison": ("Comparison", "Delta", "Tolerance", "compare"),
@@ -79,8 +81,10 @@ _HOMES = {
     "service": ("Service",),
     "settings": ("Settings", "get_settings", "register_settings"),
     "space": ("SearchSpace",),
+    "sweeps": ("Sweep",),
     "tuning.trial": ("Trial",),
     "workload": ("Workload",),
+    "workload_parts": ("Dataset", "Lengths", "Prefixes", "Sessions", "Stages", "Trace"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -88,10 +92,12 @@ __version__ = "0.1.0"
 __all__ = [
     "BenchmarkInterface",
     "Comparison",
+    "Dataset",
     "Delta",
     "Distribution",
     "Golden",
     "LaunchContext",
+    "Lengths",
     "LoadGenerator",
     "LoadJob",
     "Loader",
@@ -100,6 +106,7 @@ __all__ = [
     "MsprofError",
     "OptimizerConfigField",
     "PerformanceIndex",
+    "Prefixes",
     "ProcessState",
     "Progress",
     "Regression",
@@ -108,11 +115,15 @@ __all__ = [
     "Samples",
     "SearchSpace",
     "Service",
+    "Sessions",
     "Settings",
     "SimulatorInterface",
     "Stage",
+    "Stages",
+    "Sweep",
     "Target",
     "Tolerance",
+    "Trace",
     "Trial",
     "Watched",
     "Workload",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,3 +109,9 @@ def test_a_file_counts_by_its_content_wherever_it_lies(tmp_path):
     other.write_text("b")
     assert Workload(dataset=Dataset(path=one)).hash() != Workload(dataset=Dataset(path=other)).hash()
     assert Workload(trace=Trace(path=one)).hash() != Workload(trace=Trace(path=other)).hash()
+
+
+def test_the_workloads_of_the_documents_can_be_made():
+    text = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "docs/workloads.md", "exec"), {})
