@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 
 
 def percentiles(
-    values: NDArray[np.float64], wanted: Sequence[float], *, groups: NDArray[np.int64] | None = None
+    values: NDArray[np.floating], wanted: Sequence[float], *, groups: NDArray[np.int64] | None = None
 ) -> tuple[dict[float, float], dict[float, Interval]]:
     """Return the percentiles *wanted* of *values*, shape ``(n,)``, and the 95 % intervals of those that have one.
 

@@ -40,12 +40,12 @@ class Summary(NamedTuple):
     """95 % intervals of the percentiles that have one, by statistic."""
 
 
-def summarize(values: NDArray[np.float64]) -> Distribution:
+def summarize(values: NDArray[np.floating]) -> Distribution:
     """Return the statistics that *values*, shape ``(n,)``, can support; NaN counts as no value."""
     return describe(values).distribution
 
 
-def describe(values: NDArray[np.float64], groups: NDArray[np.int64] | None = None) -> Summary:
+def describe(values: NDArray[np.floating], groups: NDArray[np.int64] | None = None) -> Summary:
     """Return the statistics of *values*, shape ``(n,)``, with intervals; NaN counts as no value.
 
     *groups* says how many values in a row belong to one request, where they are more than one.
@@ -56,7 +56,7 @@ def describe(values: NDArray[np.float64], groups: NDArray[np.int64] | None = Non
     found: dict[str, float] = {"n": float(values.size)}
     if not values.size:
         return Summary(Distribution(found), {})
-    found |= {"mean": float(values.mean()), "min": float(values.min()), "max": float(values.max())}
+    found |= {"mean": float(values.mean(dtype=np.float64)), "min": float(values.min()), "max": float(values.max())}
     if values.size > 1:
         found["std"] = _deviation(values, found["mean"])
     supported = [q for q in PERCENTILES if values.size >= SAMPLE_NEEDED[f"p{q:g}"]]
@@ -65,13 +65,13 @@ def describe(values: NDArray[np.float64], groups: NDArray[np.int64] | None = Non
     return Summary(Distribution(found), {f"p{q:g}": bounds for q, bounds in intervals.items()})
 
 
-def _deviation(values: NDArray[np.float64], mean: float) -> float:
+def _deviation(values: NDArray[np.floating], mean: float) -> float:
     """Return the sample standard deviation, a slice at a time: there may be 100 million values."""
     slices = (values[low : low + SLICE] for low in range(0, values.size, SLICE))
     return math.sqrt(math.fsum(float(((part - mean) ** 2).sum()) for part in slices) / (values.size - 1))
 
 
-def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.float64]]:
+def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.floating]]:
     """Return the values behind each distribution, NaN where a request has none.
 
     They are those of the successful requests, or of those among them that are *chosen*, shape ``(n,)``.
@@ -81,7 +81,7 @@ def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dic
     after_first[samples.latency[ok] == samples.ttft[ok]] = 0  # one chunk held the whole answer, however many tokens
     with np.errstate(divide="ignore", invalid="ignore"):
         tpot = np.where(after_first > 0, (samples.latency - samples.ttft)[ok] / after_first, np.nan)
-    found = {
+    found: dict[str, NDArray[np.floating]] = {
         "ttft": samples.ttft[ok],
         "tpot": tpot,
         "itl": _gaps(samples, ok),
@@ -94,7 +94,7 @@ def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dic
     return found
 
 
-def _gaps(samples: Samples, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _gaps(samples: Samples, chosen: NDArray[np.bool_]) -> NDArray[np.floating]:
     """Return the gaps of the requests that are *chosen*, without a copy where that is all of them."""
     return samples.gaps if chosen.all() else samples.gaps[np.repeat(chosen, np.diff(samples.gap_offsets))]
 

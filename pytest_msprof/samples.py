@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Sample", "Samples"]
+__all__ = ["Sample", "SampleBuffer", "Samples"]
 
 NAN = float("nan")
 
@@ -48,6 +49,8 @@ class Sample:
     """Class of the failure, empty for a success."""
 
 
+TAKEN_AT_ONCE = 65536
+"""Requests whose gaps are put in order at a time: the places of all of them would need more memory than they do."""
 FLOATS = ("due", "start", "connect", "ttft", "latency", "closed")
 INTEGERS = ("input_tokens", "output_tokens", "first_tokens")
 TEXTS = ("token_source", "finish_reason", "error")
@@ -55,7 +58,10 @@ TEXTS = ("token_source", "finish_reason", "error")
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The requests of one run as columns, shape ``(n,)`` each; gaps flat with offsets ``(n + 1,)``."""
+    """The requests of one run as columns, shape ``(n,)`` each; gaps flat with offsets ``(n + 1,)``.
+
+    Gaps are most of what is kept, and have single precision: a nanosecond in a gap of 10 ms.
+    """
 
     due: NDArray[np.float64]
     start: NDArray[np.float64]
@@ -69,22 +75,19 @@ class Samples:
     token_source: NDArray[np.str_]
     finish_reason: NDArray[np.str_]
     error: NDArray[np.str_]
-    gaps: NDArray[np.float64]
+    gaps: NDArray[np.float32]
     gap_offsets: NDArray[np.int64] = field(repr=False)
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> Self:
+    def of(cls, samples: Sequence[Sample]) -> Samples:
         """Turn single samples into columns."""
-        columns: dict[str, Any] = {name: np.array([getattr(s, name) for s in samples], np.float64) for name in FLOATS}
-        columns |= {name: np.array([getattr(s, name) for s in samples], np.int64) for name in INTEGERS}
-        columns |= {name: np.array([getattr(s, name) for s in samples], np.str_) for name in TEXTS}
-        lengths = [len(s.gaps) for s in samples]
-        columns["gaps"] = np.array([gap for s in samples for gap in s.gaps], np.float64)
-        columns["gap_offsets"] = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int64)
-        return cls(**columns)
+        buffer = SampleBuffer()
+        for sample in samples:
+            buffer.add(sample)
+        return buffer.take()
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Samples]) -> Self:
+    def concatenate(cls, parts: Sequence[Samples]) -> Samples:
         """Join blocks in order."""
         if not parts:
             return cls.of([])
@@ -96,6 +99,22 @@ class Samples:
         lengths = np.concatenate([np.diff(part.gap_offsets) for part in parts])
         columns["gap_offsets"] = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
         return cls(**columns)
+
+    def take(self, order: NDArray[np.int64]) -> Samples:
+        """Return the requests at the places *order*, in that order."""
+        columns = {
+            name: values[order] for name, values in self.columns().items() if name not in ("gaps", "gap_offsets")
+        }
+        lengths = np.diff(self.gap_offsets)[order]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        gaps = np.empty(int(offsets[-1]), self.gaps.dtype)
+        for low in range(0, len(order), TAKEN_AT_ONCE):
+            part = order[low : low + TAKEN_AT_ONCE]
+            begins, found = self.gap_offsets[part], lengths[low : low + TAKEN_AT_ONCE]
+            first, last = int(offsets[low]), int(offsets[min(low + TAKEN_AT_ONCE, len(order))])
+            shifts = np.repeat(begins - offsets[low : low + len(part)] + first, found)
+            gaps[first:last] = self.gaps[np.arange(last - first) + shifts]
+        return type(self)(**columns, gaps=gaps, gap_offsets=offsets)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return every column by name, offsets included."""
@@ -119,3 +138,41 @@ class Samples:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+
+class SampleBuffer:
+    """Collects requests one by one in columns: a hundred bytes each and four for each gap."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._floats = {name: array("d") for name in FLOATS}
+        self._integers = {name: array("q") for name in INTEGERS}
+        self._texts: dict[str, list[str]] = {name: [] for name in TEXTS}
+        self._gaps, self._lengths = array("f"), array("q")
+
+    def add(self, sample: Sample) -> None:
+        """Add one request."""
+        columns: Iterable[tuple[str, Any]] = (*self._floats.items(), *self._integers.items(), *self._texts.items())
+        for name, values in columns:
+            values.append(getattr(sample, name))
+        self._gaps.extend(sample.gaps)
+        self._lengths.append(len(sample.gaps))
+
+    def take(self) -> Samples:
+        """Return what was collected, and begin anew."""
+        columns: dict[str, Any] = {name: np.array(values, np.float64) for name, values in self._floats.items()}
+        columns |= {name: np.array(values, np.int64) for name, values in self._integers.items()}
+        columns |= {name: np.array(values, np.str_) for name, values in self._texts.items()}
+        lengths = np.array(self._lengths, np.int64)
+        found = Samples(
+            **columns,
+            gaps=np.array(self._gaps, np.float32),
+            gap_offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        )
+        self._start()
+        return found
+
+    def __len__(self) -> int:
+        return len(self._lengths)

@@ -86,7 +86,7 @@ def _events(samples: Samples) -> Iterator[tuple[Values, Values]]:
         offsets = samples.gap_offsets[part.start : part.stop + 1]
         gaps, lengths = samples.gaps[offsets[0] : offsets[-1]], np.diff(offsets)
         first = (samples.start + samples.ttft)[part]
-        since_first = np.cumsum(gaps)
+        since_first = np.cumsum(gaps, dtype=np.float64)
         before = np.concatenate(([0.0], since_first))[offsets[:-1] - offsets[0]]
         later = np.repeat(first - before, lengths) + since_first
         counted = np.maximum(samples.output_tokens[part], 0)

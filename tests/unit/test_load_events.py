@@ -9,49 +9,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msprof_plugins.load.answers import read_answer, sample_of
-from msprof_plugins.load.dialects import find_dialect
-from msprof_plugins.load.events import events
+from msprof_plugins.load.dialects import Piece, find_dialect
 from msprof_plugins.load.exchange import Exchange
+from msprof_plugins.load.reading import read_stream
 from pytest_msprof.samples import Sample
 
 
+class Plain:
+    """A dialect whose events are their own text."""
+
+    streams = says_end = True
+
+    def read(self, event):
+        return Piece(text=event) if isinstance(event, str) else Piece(text=event["t"], finish_reason=event.get("f", ""))
+
+
 def all_events(*parts: bytes):
-    return list(events([float(index) for index in range(len(parts))], parts))
+    content = read_stream([(float(index), part) for index, part in enumerate(parts)], Plain())
+    assert not content.error
+    return list(zip(content.times, content.texts, strict=True))
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_each_spelling_of_a_line_end_is_one(end):
-    body = end.join([b"data: a", b"", b"data: b", b"data: c", b"", b""])
-    assert all_events(body) == [(0.0, b"a"), (0.0, b"b\nc")]
+    body = end.join([b'data: "a"', b"", b'data: "b', b'data: c"', b"", b""])
+    assert all_events(body.replace(b'"b', b'{"t":').replace(b'c"', b'"c"}')) == [(0.0, "a"), (0.0, "c")]
 
 
 def test_comments_and_other_fields_are_no_events():
-    assert all_events(b": keep-alive\n\nevent: x\nid: 3\n\ndata:a\n\n") == [(0.0, b"a")]
+    assert all_events(b': keep-alive\n\nevent: x\nid: 3\n\ndata:"a"\n\n') == [(0.0, "a")]
 
 
 def test_an_event_has_the_time_of_the_part_that_completed_it():
-    assert all_events(b"da", b"ta: \xe4", b"\xbd\xa0\n", b"\ndata: b\n\n") == [
-        (3.0, "data: 你".encode()[6:]),
-        (3.0, b"b"),
-    ]
+    assert all_events(b"da", b'ta: "\xe4', b'\xbd\xa0"\n', b'\ndata: "b"\n\n') == [(3.0, "你"), (3.0, "b")]
 
 
 def test_a_last_event_without_a_blank_line_counts():
-    assert all_events(b"data: a\n\n", b"data: [DONE]") == [(0.0, b"a"), (1.0, b"[DONE]")]
+    assert all_events(b'data: "a"\n\n', b'data: "b"') == [(0.0, "a"), (1.0, "b")]
 
 
 def test_no_body_has_no_events():
     assert all_events() == []
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\r\n\x85\u2028")), max_size=8), st.data())
-def test_where_the_network_cuts_makes_no_difference(texts, data):
-    body = b"".join(f"data: {json.dumps(text)}\n\n".encode() for text in texts)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5) | st.sampled_from(
+    ["a", "t", '"', "\\", '\\"', '","', "\n", "data: ", "\n\n", "你"]
+)
+
+
+@given(st.lists(texts, max_size=12), st.booleans(), st.sampled_from(["\n", "\r\n"]), st.data())
+def test_where_the_network_cuts_makes_no_difference(texts, ascii_only, line_end, data):
+    events = [f"data: {json.dumps({'t': text}, ensure_ascii=ascii_only)}{line_end * 2}" for text in texts]
+    body = "".join(events).encode()
     cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=10)))
     parts = [body[low:high] for low, high in zip([0, *cuts], [*cuts, len(body)], strict=True)]
     found = all_events(*parts)
-    assert [json.loads(event) for _, event in found] == texts
+    assert [text for _, text in found] == texts
     assert [moment for moment, _ in found] == sorted(moment for moment, _ in found)
+
+
+INSIDES = ["a", "", "\\", "\\\\", '\\"', '"', '","', '","f":"x', "\t", "\\t", "\\x", "\\u00e4", "}"]
+
+
+@given(st.lists(st.lists(st.sampled_from(INSIDES), min_size=1, max_size=3).map("".join), max_size=8))
+def test_many_events_at_once_are_read_as_one_by_one(insides):
+    events = [b'data: {"t":"first"}\n\n', *(f'data: {{"t":"{inside}"}}\n\n'.encode() for inside in insides)]
+    at_once = read_stream([(0.0, b"".join(events))], Plain())
+    alone = [read_stream([(0.0, event)], Plain()) for event in events]
+    assert at_once.texts == [text for content in alone for text in content.texts]
+    assert len(at_once.times) == len(at_once.texts)
+    assert at_once.error == next((content.error for content in alone[::-1] if content.error), "")
+    assert at_once.finish_reason == next((c.finish_reason for c in alone[::-1] if c.finish_reason), "")
 
 
 def exchange_of(*parts: tuple[float, str], status: int = 200, failure: str = ""):
@@ -59,6 +87,7 @@ def exchange_of(*parts: tuple[float, str], status: int = 200, failure: str = "")
     exchange = Exchange(0, start=10.0, status=status, ended=parts[-1][0] if parts else 10.0, failure=failure)
     exchange.times = [moment for moment, _ in parts]
     exchange.parts = [text.encode() for _, text in parts]
+    exchange.marks = list(range(1, len(parts) + 1))
     return exchange
 
 

@@ -18,7 +18,7 @@ sample = st.builds(
     ttft=seconds,
     latency=seconds,
     output_tokens=st.integers(-1, 10_000),
-    gaps=st.lists(seconds, max_size=4).map(tuple),
+    gaps=st.lists(st.floats(0, 1e6, width=32), max_size=4).map(tuple),
     token_source=st.sampled_from(["", "usage", "tokenizer"]),
     error=st.sampled_from(["", "timeout", "status 500"]),
     closed=seconds,
@@ -55,3 +55,19 @@ def test_every_column_has_its_name_and_one_value_a_request():
     assert columns["gaps"].tolist() == [0.5, 0.25]
     assert columns["gap_offsets"].tolist() == [0, 2, 2]
     assert columns["gap_offsets"].dtype == np.int64
+
+
+@given(st.lists(sample, min_size=1, max_size=6), st.data())
+def test_requests_are_taken_in_any_order(requests, data):
+    order = data.draw(st.permutations(range(len(requests))))
+
+    taken = Samples.of(requests).take(np.array(order))
+
+    assert list(taken) == [requests[place] for place in order]
+
+
+def test_gaps_keep_nanoseconds_in_half_the_memory():
+    samples = Samples.of([Sample(due=0.0, start=0.0, gaps=(0.010000001,))])
+
+    assert samples.gaps.dtype == np.float32
+    assert abs(float(samples.gaps[0]) - 0.010000001) < 1e-9

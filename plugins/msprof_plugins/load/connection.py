@@ -1,9 +1,10 @@
-"""A connection that is kept open and stamps every part of an answer where its bytes arrive."""
+"""A connection that is kept open and stamps every segment of an answer where its bytes arrive."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -15,52 +16,59 @@ __all__ = ["Connection"]
 
 HEAD_LIMIT = 1 << 20
 """Bytes a server may send before the body begins."""
-NO_BODY_END = {b"content-length", b"transfer-encoding"}
+BODY_LIMIT = 1 << 28
+"""Bytes of one answer that are kept; no answer of a language model is longer."""
+LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
+TELLING_HEADERS = {b"content-type", b"content-encoding", b"location", b"retry-after"}
 
 
 class Connection(asyncio.Protocol):
-    """One connection; it carries one request at a time."""
+    """One connection; it carries one request at a time, and says when its answer ended."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport
         self.is_open = False
         self.idle_since = 0.0
-        self._exchange: Exchange | None = None
-        self._ended: asyncio.Future[None]
-        self._deadline: asyncio.TimerHandle
-        self._parser: httptools.HttpResponseParser
-        self._now = 0.0
-        self._head = 0
-        self._in_body = self._ends_by_closing = False
+        self.exchange: Exchange | None = None
+        self._on_end: Callable[[Connection, Exchange], None]
+        self._parts: list[bytes] = []
+        # the parser binds its callbacks once: a list's own `append` takes the body without a Python frame
+        self.on_body = self._parts.append
+        self._parser = httptools.HttpResponseParser(self)
+        self._feed = self._parser.feed_data
+        self._size = 0
+        self._in_body = self._is_whole = self._is_reusable = self._ends_by_closing = False
 
     @classmethod
     async def open(cls, origin: Origin, *, within: float) -> Connection:
         """Connect *within* seconds; raises OSError where that does not work."""
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(within):
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(cls, origin.host, origin.port, ssl=origin.tls)
+            if origin.unix:
+                _, connection = await loop.create_unix_connection(cls, origin.unix)
+            else:
+                _, connection = await loop.create_connection(cls, origin.host, origin.port, ssl=origin.tls)
         connection.idle_since = time.monotonic()
         return connection
 
-    def send(self, exchange: Exchange, request: bytes, timeout: float) -> asyncio.Future[None]:
-        """Send *request*; the future is done when *exchange* has ended, well or not."""
-        self._ended = self.loop.create_future()
-        self._parser = httptools.HttpResponseParser(self)
-        self._head, self._in_body, self._ends_by_closing = 0, False, True
-        self._exchange = exchange
-        self._deadline = self.loop.call_later(timeout, self._expire, timeout)
+    def send(self, exchange: Exchange, request: bytes, on_end: Callable[[Connection, Exchange], None]) -> None:
+        """Send *request*; *on_end* is called when *exchange* has ended, well or not."""
+        self.exchange, self._on_end = exchange, on_end
+        self._size, self._in_body, self._is_whole, self._ends_by_closing = 0, False, False, True
         exchange.start = time.monotonic()
         if self.is_open:
             self.transport.write(request)
         else:
-            self._finish("stream", "the server closed the connection before the request was sent")
-        return self._ended
+            self._finish(exchange.start, "stream", "the server closed the connection before the request was sent")
 
     def close(self) -> None:
         """Close at once; an answer that is still coming is lost."""
         self.is_open = False
         self.transport.abort()
+
+    def expire(self, now: float, words: str) -> None:
+        """End the exchange because its time is over."""
+        self._break(now, "timeout", words)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Learn the transport."""
@@ -68,71 +76,69 @@ class Connection(asyncio.Protocol):
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
-        """Stamp and take apart what arrived."""
-        self._now = time.monotonic()
-        if self._exchange is None:
+        """Stamp what arrived, and take HTTP's framing off."""
+        now = time.monotonic()
+        exchange = self.exchange
+        if exchange is None:
             self.close()
             return
-        if not self._in_body:
-            self._head += len(data)
-            if self._head > HEAD_LIMIT:
-                self._finish("stream", f"more than {HEAD_LIMIT} bytes of header")
-                self.close()
-                return
+        self._size += len(data)
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
         except httptools.HttpParserError as error:
-            self._finish("stream", f"not HTTP: {error}")
-            self.close()
+            self._break(now, "stream", f"not HTTP: {error}")
+            return
+        if self._in_body:
+            exchange.times.append(now)
+            exchange.marks.append(len(self._parts))
+        if self._is_whole:
+            if not self._is_reusable:
+                self.close()
+            self._finish(now)
+        elif self._size > HEAD_LIMIT and (not self._in_body or self._size > BODY_LIMIT):
+            what = f"{BODY_LIMIT} bytes of body" if self._in_body else f"{HEAD_LIMIT} bytes of header"
+            self._break(now, "stream", f"more than {what}")
 
-    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002 - the parser's signature
-        """Notice whether the answer says where it ends."""
-        if name.lower() in NO_BODY_END:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Notice whether the answer says where it ends, and what explains it."""
+        name = name.lower()
+        if name in LENGTH_HEADERS:
             self._ends_by_closing = False
+        elif name in TELLING_HEADERS and self.exchange is not None:
+            self.exchange.headers[name.decode()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Note the status."""
         self._in_body = True
-        if self._exchange is not None:
-            self._exchange.status = self._parser.get_status_code()
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body with its time."""
-        if self._exchange is not None:
-            self._exchange.times.append(self._now)
-            self._exchange.parts.append(body)
+        if self.exchange is not None:
+            self.exchange.status = self._parser.get_status_code()
 
     def on_message_complete(self) -> None:
-        """End the exchange well."""
-        reusable = self._parser.should_keep_alive()
-        self._finish()
-        if not reusable:
-            self.close()
+        """Notice the end of the answer; only now does the parser know whether another may follow."""
+        self._is_whole, self._is_reusable = True, self._parser.should_keep_alive()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange, well only if closing is how the server said the answer ends."""
         self.is_open = False
-        self._now = time.monotonic()
         if exc is None and self._in_body and self._ends_by_closing:
-            self._finish()
+            self._finish(time.monotonic())
         else:
-            self._finish("stream", str(exc or "the server closed the connection before the answer was whole"))
+            words = str(exc or "the server closed the connection before the answer was whole")
+            self._finish(time.monotonic(), "stream", words)
 
-    def _expire(self, timeout: float) -> None:
-        self._now = time.monotonic()
-        self._finish("timeout", f"no whole answer within {timeout:g} s")
+    def _break(self, now: float, failure: str, detail: str) -> None:
         self.close()
+        self._finish(now, failure, detail)
 
-    def _finish(self, failure: str = "", detail: str = "") -> None:
-        exchange, self._exchange = self._exchange, None
+    def _finish(self, now: float, failure: str = "", detail: str = "") -> None:
+        exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
-        now = self._now or time.monotonic()
+        exchange.parts = self._parts[:]
+        self._parts.clear()
         if failure:
             exchange.fail(failure, detail, now)
         else:
             exchange.ended = now
         self.idle_since = now
-        self._deadline.cancel()
-        if not self._ended.done():
-            self._ended.set_result(None)
+        self._on_end(self, exchange)

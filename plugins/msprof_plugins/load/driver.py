@@ -1,105 +1,184 @@
-"""Sending the requests of a load: so many at once, or each when it is due."""
+"""Sending the requests of a load: as many at once as are allowed, each when it may go."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
+from msprof_plugins.load.alarm import Alarm
 from msprof_plugins.load.connection import Connection
 from msprof_plugins.load.exchange import Exchange
 from msprof_plugins.load.pool import ConnectionPool
+from msprof_plugins.load.turns import Turns
+from pytest_msprof.requests import Stage
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "Rules"]
 
 HEAD_START = 0.05
 """Seconds before a request is due at which its connection is made ready."""
-TIMER_STEP = 0.001
-"""Event loops wait in whole milliseconds; the rest is waited for awake."""
+PERIOD = 0.02
+"""Seconds between two looks at what expires and what comes soon."""
+
+
+class Rules(NamedTuple):
+    """What a driver keeps to."""
+
+    timeout: float
+    """Seconds after which a request has failed."""
+    concurrency: int | None = None
+    """Most requests in flight, None without a limit."""
+    stages: Sequence[Stage] = ()
+    """Where this limit changes, on the monotonic clock."""
+    patience: float = math.inf
+    """Seconds of nothing but broken connections and refusals after which the load is given up."""
 
 
 class Driver:
-    """Sends requests over a pool and hands over each exchange as it ends.
+    """Sends what *turns* gives over a pool, and hands over each exchange as it ends.
 
-    It gives up when every request that ended for *patience* seconds broke on the wire or was refused.
+    There is no task a request: the end of an answer sends the next request, in the same turn of the
+    event loop and on the same connection.
     """
 
     def __init__(
-        self, pool: ConnectionPool, *, timeout: float, on_end: Callable[[Exchange], None], patience: float = math.inf
+        self,
+        pool: ConnectionPool,
+        turns: Turns,
+        request: Callable[[int], bytes],
+        rules: Rules,
+        on_end: Callable[[Exchange], bool],
     ) -> None:
-        self.pool, self.timeout, self.on_end, self.patience = pool, timeout, on_end, patience
+        self._pool, self._turns, self._request, self._rules = pool, turns, request, rules
+        self._on_end = on_end
+        self._limit: float = rules.concurrency or math.inf
+        self._stages = list(rules.stages)
+        self._running: dict[int, Connection] = {}
+        self._waiting: set[asyncio.Task[None] | None] = set()
+        self._over: asyncio.Future[None]
+        self._alarm: Alarm
+        self._failures, self._failing_since = 0, math.inf
         self.gave_up = False
-        self._failures = 0
-        self._failing_since = math.inf
-        self._work: asyncio.Task[None]
 
-    async def closed_loop(self, requests: Sequence[bytes], concurrency: int) -> None:
-        """Keep *concurrency* requests in flight until all were sent."""
-        numbers = iter(range(len(requests)))
+    @property
+    def running(self) -> int:
+        """Requests in flight, those without a connection yet included."""
+        return len(self._running) + len(self._waiting)
 
-        async def client() -> None:
-            for number in numbers:
-                exchange = Exchange(number)
-                await self._send(exchange, requests[number], await self.pool.take(exchange))
+    @property
+    def connections(self) -> Iterable[Connection]:
+        """Those that wait for an answer, the oldest request first."""
+        return self._running.values()
 
-        async def clients() -> None:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(concurrency, len(requests))):
-                    group.create_task(client())
-
-        await self._run(clients())
-
-    async def open_loop(self, requests: Sequence[bytes], due: Sequence[float], concurrency: int | None) -> None:
-        """Send each request when it is due, *due* counting from now; at most *concurrency* at once."""
-        begin = time.monotonic() + HEAD_START
-        slots = asyncio.Semaphore(concurrency or len(requests))
-
-        async def client(number: int) -> None:
-            exchange = Exchange(number, due=begin + due[number])
-            ready = None if concurrency else await self.pool.take(exchange)
-            await _until(exchange.due)
-            async with slots:
-                connection = await self.pool.take(exchange) if concurrency else ready
-                await self._send(exchange, requests[number], connection)
-
-        async def schedule() -> None:
-            async with asyncio.TaskGroup() as group:
-                for number, offset in enumerate(due):
-                    await _until(begin + offset - HEAD_START)
-                    group.create_task(client(number))
-
-        await self._run(schedule())
-
-    async def _run(self, work: Coroutine[None, None, None]) -> None:
-        self._work = asyncio.ensure_future(work)
+    async def run(self) -> None:
+        """Send everything; returns when the last answer ended, or the load was stopped or given up."""
+        self._over = asyncio.get_running_loop().create_future()
+        self._alarm = Alarm(self._pump)
+        tending = asyncio.ensure_future(self._tend())
         try:
-            await self._work
-        except asyncio.CancelledError:
-            if not self.gave_up:
-                raise
+            self._pump()
+            await self._over
+        finally:
+            self.stop()
+            self._alarm.close()
+            tending.cancel()
+            for task in filter(None, self._waiting):
+                task.cancel()
 
-    async def _send(self, exchange: Exchange, request: bytes, connection: Connection | None) -> None:
-        """Send one request and wait for its end; without a connection it has failed already."""
-        if connection is not None:
-            await connection.send(exchange, request, self.timeout)
-            self.pool.give_back(connection)
-        self.on_end(exchange)
-        self._watch(exchange)
+    def stop(self) -> None:
+        """Send nothing more, and forget what is in flight."""
+        if not self._over.done():
+            self._over.set_result(None)
 
-    def _watch(self, exchange: Exchange) -> None:
-        """Give up when nothing has been answered for too long."""
+    def _pump(self) -> None:
+        """Send what may go, and see to it that what comes later is sent then."""
+        now = time.monotonic()
+        while self._stages and self._stages[0].start <= now:
+            self._limit = self._stages.pop(0).concurrency
+        while self.running < self._limit and not self._over.done() and (found := self._turns.take(now)):
+            self._begin(*found, self._pool.idle())
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        if self.running == 0 and self._turns.is_over(now):
+            self.stop()
+            return
+        can_send = self.running < self._limit and not self._turns.is_over(now)
+        moment = self._turns.moment() if can_send else math.inf
+        self._alarm.set(min(moment, self._stages[0].start if self._stages else math.inf))
+
+    def _begin(self, number: int, due: float, connection: Connection | None) -> None:
+        exchange = Exchange(number, due)
+        if connection is None:
+            task = asyncio.ensure_future(self._open_and_send(exchange))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+        else:
+            self._running[number] = connection
+            connection.send(exchange, self._request(number), self._ended)
+
+    async def _open_and_send(self, exchange: Exchange) -> None:
+        connection = await self._pool.open(exchange)
+        self._waiting.discard(asyncio.current_task())
+        if connection is None:
+            self._account(exchange)
+            self._pump_soon()
+        else:
+            self._running[exchange.number] = connection
+            connection.send(exchange, self._request(exchange.number), self._ended)
+
+    def _ended(self, connection: Connection, exchange: Exchange) -> None:
+        """Account for an answer, and send the next request where the last one came."""
+        if self._over.done():
+            return
+        del self._running[exchange.number]
+        self._account(exchange)
+        if connection.is_open and self.running < self._limit and (found := self._turns.take(exchange.ended)):
+            self._begin(*found, connection)
+        else:
+            self._pool.give_back(connection)
+            self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        """Pump in a turn of its own: where everything fails at once, the stack would grow with each request."""
+        asyncio.get_running_loop().call_soon(self._pump)
+
+    def _account(self, exchange: Exchange) -> None:
+        if self._on_end(exchange):
+            self._turns.heard(exchange.number, exchange.ended)
         if exchange.arrived_well:
             self._failures, self._failing_since = 0, math.inf
             return
         self._failures += 1
         self._failing_since = min(self._failing_since, exchange.start)
-        if self._failures > 1 and exchange.ended - self._failing_since >= self.patience:
+        if self._failures > 1 and exchange.ended - self._failing_since >= self._rules.patience:
             self.gave_up = True
-            self._work.cancel()
+            self.stop()
 
+    async def _tend(self) -> None:
+        """End what takes too long, and open connections ahead of need."""
+        opening: set[asyncio.Task[None]] = set()
+        while True:
+            now = time.monotonic()
+            self._expire(now)
+            room = self._limit - self.running
+            soon = int(min(self._turns.soon(now + HEAD_START), room))
+            opening.update(self._pool.expect(soon))
+            await asyncio.sleep(PERIOD)
+            opening = {task for task in opening if not task.done()}
 
-async def _until(moment: float) -> None:
-    """Wait for *moment* of the monotonic clock, never less."""
-    while (left := moment - time.monotonic()) > 0:  # noqa: ASYNC110 - a moment is no event
-        await asyncio.sleep(left - TIMER_STEP if left > TIMER_STEP else 0)
+    def _expire(self, now: float) -> None:
+        """End the oldest requests; those behind one that may go on are younger."""
+        oldest = now - self._rules.timeout
+        for connection in list(self._too_old(oldest)):
+            connection.expire(now, f"no whole answer within {self._rules.timeout:g} s")
+
+    def _too_old(self, oldest: float) -> list[Connection]:
+        found = []
+        for connection in self._running.values():
+            if connection.exchange is None or connection.exchange.start > oldest:
+                break
+            found.append(connection)
+        return found

@@ -13,6 +13,8 @@ __all__ = ["ConnectionPool"]
 
 IDLE_LIMIT = 2.0
 """Seconds after which an idle connection is not trusted: servers close theirs after 5."""
+OPENED_AT_ONCE = 256
+"""Connections that are being opened at the same time before a load, so that no backlog overflows."""
 
 
 class ConnectionPool:
@@ -22,21 +24,48 @@ class ConnectionPool:
         self.origin, self.timeout = origin, timeout
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._opening = 0
 
     async def prepare(self, number: int) -> None:
         """Have *number* fresh connections idle; what cannot be opened is left to the requests."""
-        ready = sum(_is_fresh(connection) for connection in self._idle)
-        opened = await asyncio.gather(*(self._new(Exchange(0)) for _ in range(number - ready)))
-        self._idle += [connection for connection in opened if connection]
+        gate = asyncio.Semaphore(OPENED_AT_ONCE)
 
-    async def take(self, exchange: Exchange) -> Connection | None:
-        """Return a connection for *exchange*; None when the exchange failed because there is none."""
+        async def one() -> None:
+            async with gate:
+                await self._spare()
+
+        missing = number - sum(_is_fresh(connection) for connection in self._idle)
+        await asyncio.gather(*(one() for _ in range(missing)))
+        now = time.monotonic()
+        for connection in self._idle:
+            connection.idle_since = now if connection.is_open else connection.idle_since
+
+    def expect(self, number: int) -> list[asyncio.Task[None]]:
+        """Begin to open what is missing for *number* requests that come soon."""
+        fresh = sum(_is_fresh(connection) for connection in self._idle[-number:]) if number else 0
+        return [asyncio.ensure_future(self._spare()) for _ in range(number - fresh - self._opening)]
+
+    def idle(self) -> Connection | None:
+        """Return a fresh connection, None where there is none."""
         while self._idle:
             connection = self._idle.pop()
             if _is_fresh(connection):
                 return connection
             self._drop(connection)
-        return await self._new(exchange)
+        return None
+
+    async def open(self, exchange: Exchange) -> Connection | None:
+        """Return a new connection for *exchange*; None when the exchange failed because there is none."""
+        exchange.start = time.monotonic()
+        try:
+            connection = await Connection.open(self.origin, within=self.timeout)
+        except (OSError, UnicodeError) as error:
+            reason = str(error) or f"no connection within {self.timeout:g} s"
+            exchange.fail("connect", f"{self.origin.place}: {reason}", time.monotonic())
+            return None
+        exchange.connect = time.monotonic() - exchange.start
+        self._open.add(connection)
+        return connection
 
     def give_back(self, connection: Connection) -> None:
         """Take back a connection whose exchange ended."""
@@ -52,17 +81,14 @@ class ConnectionPool:
         self._open.clear()
         self._idle.clear()
 
-    async def _new(self, exchange: Exchange) -> Connection | None:
-        exchange.start = time.monotonic()
+    async def _spare(self) -> None:
+        self._opening += 1
         try:
-            connection = await Connection.open(self.origin, within=self.timeout)
-        except OSError as error:
-            reason = str(error) or f"no connection within {self.timeout:g} s"
-            exchange.fail("connect", f"{self.origin.host}:{self.origin.port}: {reason}", time.monotonic())
-            return None
-        exchange.connect = time.monotonic() - exchange.start
-        self._open.add(connection)
-        return connection
+            connection = await self.open(Exchange(0))
+        finally:
+            self._opening -= 1
+        if connection:
+            self._idle.append(connection)
 
     def _drop(self, connection: Connection) -> None:
         connection.close()
