@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from msprof_reports import charts, findings
+from msprof_reports import charts, courses, findings
 from pytest_msprof import display
 from pytest_msprof.comparison import Comparison, Delta
 from pytest_msprof.results import Value
@@ -68,6 +68,7 @@ def render(summary: SessionSummary) -> str:
     environment.globals |= {
         "ABSENT": display.ABSENT,
         "axis": _axis,
+        "course_chart": lambda run: Markup(courses.course_chart(run)),  # noqa: S704 - escapes itself
         "comparison_verdict": findings.comparison_verdict,
         "figure": findings.figure,
         "glyph": GLYPHS.get,

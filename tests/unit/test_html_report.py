@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
-from report_samples import CHAT, even_study, hostile_session, launches, sample_session, sample_study
+from report_samples import CHAT, even_study, hostile_session, launches, measured_run, sample_session, sample_study
 
 from msprof_reports import pytest_msprof_write_report
+from msprof_reports.courses import course_chart
 from msprof_reports.html import render, write_html
 from pytest_msprof.comparison import Tolerance, compare
+from pytest_msprof.series import Series
 
 HOSTILE = ("<script>alert(1)</script>", "\"><img src=x onerror='alert(1)'>", "{{ 7*7 }} & </style>", "x" * 10_000)
 
@@ -202,3 +206,40 @@ def test_the_hook_writes_the_reports_it_knows_and_leaves_others_alone(tmp_path):
     assert pytest_msprof_write_report("html", summary, tmp_path).suffix == ".html"
     assert pytest_msprof_write_report("xlsx", summary, tmp_path).suffix == ".xlsx"
     assert pytest_msprof_write_report("grafana", summary, tmp_path) is None
+
+
+def watched(name: str, *values: float):
+    run = measured_run(900, 0.05)
+    return run.with_series({name: Series(np.arange(float(len(values))), np.array(values))})
+
+
+def test_the_course_of_a_run_is_drawn_with_the_most_of_each_quantity():
+    page = page_of(runs=(watched("server.kv_usage", 0.0, 0.25, 0.5),), studies=(), comparisons=())
+    (line,) = (attrs for tag, attrs in page.tags if tag == "polyline")
+    assert line["points"] == "0,24 50,12 100,0"
+    assert "50%" in page.text
+
+
+def test_what_was_not_seen_is_left_out_of_the_line():
+    chart = course_chart(watched("ttft.p50", math.nan, 0.1, math.nan, 0.2))
+    assert 'points="0,12 100,0"' in chart
+    assert "200 ms" in chart
+
+
+def test_a_long_course_is_thinned():
+    chart = course_chart(watched("running", *range(1, 5000)))
+    assert len(re.search('points="(.*?)"', chart)[1].split()) == 120
+
+
+@pytest.mark.parametrize("values", [(), (1.0, 2.0), (0.0, 0.0, 0.0), (math.nan, math.nan, math.nan)])
+def test_a_course_that_shows_nothing_is_not_drawn(values):
+    assert course_chart(watched("running", *values)) == ""
+
+
+def test_names_of_quantities_are_escaped():
+    assert "<b>" not in course_chart(watched("<b>.power", 1.0, 2.0, 3.0))
+
+
+def test_a_run_without_a_verdict_says_why():
+    run = measured_run(900, 0.05).model_copy(update={"client_limited": "one loop was busy"})
+    assert "the client was the bottleneck: one loop was busy" in page_of(runs=(run,), studies=(), comparisons=()).text
