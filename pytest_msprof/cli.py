@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MsprofError as error:
         print(f"pytest-msprof: {error}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        print("pytest-msprof: interrupted", file=sys.stderr)
+        return FAILED
 
 
 def _run(given: list[str]) -> int:

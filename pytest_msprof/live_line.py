@@ -12,6 +12,8 @@ from pytest_msprof.interfaces import Progress
 
 __all__ = ["live_line", "progress_text"]
 
+NOTHING_YET = Progress(elapsed=0.0, running=0, completed=0, failed=0, output_tokens=0)
+
 
 @contextmanager
 def live_line(stream: TextIO | None = None) -> Iterator[Callable[[Progress], None] | None]:
@@ -36,6 +38,7 @@ def live_line(stream: TextIO | None = None) -> Iterator[Callable[[Progress], Non
         def show(progress: Progress) -> None:
             line.update(Text(progress_text(progress), no_wrap=True, overflow="ellipsis"), refresh=True)
 
+        show(NOTHING_YET)  # the first drawing takes many times longer than those after it
         yield show
 
 

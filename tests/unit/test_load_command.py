@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -216,3 +223,53 @@ def test_the_help_tells_defaults_and_examples(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     for text in ("such as ttft:0.5", "seconds after which a request counts as failed (120.0)", "'ttft.p99>0.5'"):
         assert text in shown
+
+
+class Command:
+    """`pytest-msprof load` on a terminal of its own."""
+
+    def __init__(self, *options: str) -> None:
+        self.process, self._terminal = spawn("load", *options)
+        self.text = ""
+
+    def wait_for(self, pattern: str) -> None:
+        """Read what it writes until *pattern* has come."""
+        while not re.search(pattern, self.text):
+            self.text += os.read(self._terminal, 65536).decode(errors="replace")
+
+    def end(self) -> int:
+        """Read the rest and return the exit code."""
+        with contextlib.suppress(OSError):
+            while part := os.read(self._terminal, 65536):
+                self.text += part.decode(errors="replace")
+        os.close(self._terminal)
+        return self.process.wait()
+
+
+def spawn(*arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    outside, inside = pty.openpty()
+    command = [sys.executable, "-m", "pytest_msprof.cli", *arguments]
+    process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, start_new_session=True)
+    os.close(inside)
+    return process, outside
+
+
+def test_ctrl_c_keeps_what_was_measured_and_marks_it_incomplete(url, tmp_path):
+    command = Command(url, "--request-rate", "50", "--num-requests", "100000", "--output", str(tmp_path / "run"))
+    command.wait_for(r"done [1-9]")
+    command.process.send_signal(signal.SIGINT)
+    assert command.end() == 0
+    run = RunStore(tmp_path).load(tmp_path / "run")
+    assert not run.complete
+    assert 0 < run.completed < 100000
+    assert len(run.samples) == run.completed + run.failed
+    assert ", incomplete" in command.text
+
+
+def test_ctrl_c_before_anything_was_measured_ends_with_2():
+    with timed_server(fail="silent", fail_every=1, fail_after=1) as server:
+        command = Command(server.base_url, "--warmup", "0", "--num-requests", "1")
+        command.wait_for(r"running 1")
+        command.process.send_signal(signal.SIGINT)
+        assert command.end() == 2
+    assert "Traceback" not in command.text
