@@ -94,10 +94,9 @@ class Workload(Part):
         if filled.get("stages") is not None:
             stages = filled["stages"] = Stages.model_validate(filled["stages"])
             name, value = stages.as_load
-            filled |= {
-                name: value if filled.get(name) is None else filled[name],
-                "duration": min(stages.duration, filled.get("duration") or stages.duration),
-            }
+            filled[name] = value if filled.get(name) is None else filled[name]
+            given = stages.duration if filled.get("duration") is None else filled["duration"]
+            filled["duration"] = min(given, stages.duration) if isinstance(given, int | float) else given
         if filled.get("concurrency") is None and not _opens(filled):
             filled["concurrency"] = 1
         if "num_requests" not in filled and any(filled.get(name) is not None for name in ENDS):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pytest_msprof.requests.endless import Endless
+from pytest_msprof.requests.growing import Growing
 from pytest_msprof.requests.planning import plan, prompts
 from pytest_msprof.requests.request import Plan, Request, Stage
 from pytest_msprof.requests.talks import Talk
 from pytest_msprof.requests.tokenizers import has_tokenizer, token_counter, tokenizer_digest
 
 __all__ = [
-    "Endless",
+    "Growing",
     "Plan",
     "Request",
     "Stage",

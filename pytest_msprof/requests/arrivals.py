@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_msprof.errors import InvalidWorkload
-from pytest_msprof.ids import digest
 from pytest_msprof.requests.draws import uniforms
 from pytest_msprof.requests.request import Stage
+from pytest_msprof.requests.stream import Stream
 from pytest_msprof.workload import Workload
 from pytest_msprof.workload_parts import Stages
 
@@ -21,7 +21,7 @@ Times = NDArray[np.float64]
 FIRST_GUESS = 64
 
 
-def arrivals(workload: Workload, number: int | None, *, repeat: int = 0, step: int = 0) -> Times | None:
+def arrivals(workload: Workload, number: int | None, stream: Stream) -> Times | None:
     """Return when each of *number* requests is due, seconds from the first one; None in a closed loop.
 
     A duration leaves out what would be due later; without a number it alone ends the load.
@@ -40,7 +40,7 @@ def arrivals(workload: Workload, number: int | None, *, repeat: int = 0, step: i
     if rate is None:
         return None
     times: Callable[[Times], Times] = _times_by(stages) if stages else lambda work: work / rate
-    key = digest(["arrivals", workload.seed, repeat, step])
+    key = stream.key("arrivals")
     return _until(workload.duration or np.inf, number, lambda most: times(_work(workload, key, most)))
 
 

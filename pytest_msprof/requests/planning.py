@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests.arrivals import arrivals, stages_of
-from pytest_msprof.requests.endless import Endless
+from pytest_msprof.requests.growing import Growing
 from pytest_msprof.requests.mixture import Mixture
 from pytest_msprof.requests.replay import replayed
 from pytest_msprof.requests.request import Plan, Request
@@ -25,6 +26,8 @@ from pytest_msprof.workload_parts import Trace
 __all__ = ["plan", "prompts"]
 
 Times = NDArray[np.float64]
+MANY = 100_000
+"""Requests that are still all built beforehand; they take a second or two."""
 
 
 def plan(workload: Workload, *, tokenizer: Path | None, repeat: int = 0, step: int = 0) -> Plan:
@@ -34,7 +37,7 @@ def plan(workload: Workload, *, tokenizer: Path | None, repeat: int = 0, step: i
     there is none, a word stands for a token. For completions the special tokens that the
     tokenizer adds are counted, as engines do; a chat counts the message without its template.
 
-    A closed loop that only a duration ends has an `Endless` sequence of requests.
+    Very many requests, and those of a closed loop that only a duration ends, are built as they are needed.
 
     Raises `InvalidWorkload` when there are no such requests.
     """
@@ -42,8 +45,16 @@ def plan(workload: Workload, *, tokenizer: Path | None, repeat: int = 0, step: i
 
 
 def prompts(workload: Workload, *, tokenizer: Path | None, repeat: int = 0, step: int = 0) -> list[str]:
-    """Return the prompts of the requests that are counted, for load generators that send nothing else."""
-    return [request.prompt for request in plan(workload, tokenizer=tokenizer, repeat=repeat, step=step).requests]
+    """Return the prompts of the requests that are counted, for load generators that send nothing else.
+
+    Raises `InvalidWorkload` where nobody can count them.
+    """
+    requests = plan(workload, tokenizer=tokenizer, repeat=repeat, step=step).requests
+    if isinstance(requests, Growing) and requests.is_endless:
+        raise InvalidWorkload(
+            "a duration alone ends this closed loop: give num_requests, so that there is a last prompt"
+        )
+    return [request.prompt for request in requests]
 
 
 class _Planner:
@@ -68,14 +79,20 @@ class _Planner:
         """Return requests, sent as the workload says."""
         workload, number = self._workload, self._workload.num_requests
         if workload.dataset is not None:
-            return self._timed(
-                self._mixture.spread(selected(workload.dataset, workload, self._tokenizer, self._stream))
-            )
+            found = selected(workload.dataset, workload, self._tokenizer, self._stream)
+            return self._timed(self._mixture.spread(found))
         if number is None and not workload.is_open:
-            return Endless(lambda more: self._mixture.spread(self._synthetic.take(more))), None
+            return Growing(self._take), None
         if number is None:
-            number = self._number(arrivals(workload, None, repeat=self._stream.repeat, step=self._stream.step))
-        return self._timed(self._mixture.spread(self._synthetic.take(number)))
+            number = self._number(arrivals(workload, None, self._stream))
+        if number > MANY and workload.sessions is None:
+            due = arrivals(workload, number, self._stream)
+            return Growing(self._take, number if due is None else len(due)), due
+        return self._timed(self._take(number))
+
+    def _take(self, number: int) -> list[Request]:
+        """Return the next synthetic requests."""
+        return self._mixture.spread(self._synthetic.take(number))
 
     def _number(self, due: Times | None) -> int:
         """Return how many requests the talks have that are due in time."""
@@ -89,6 +106,8 @@ class _Planner:
         """Return what a trace recorded, when it came or as the workload says."""
         workload, rows = self._workload, read_trace(trace)
         wanted = workload.num_requests
+        if wanted and wanted > len(rows):
+            raise InvalidWorkload(f"{wanted} requests were wanted, but the trace {trace.path} has {len(rows)}")
         if not workload.keeps_times:
             rows = [rows[place] for place in order(len(rows), self._stream, wanted)][:wanted]
             return self._timed(self._mixture.spread(replayed(rows, workload, self._tokenizer, self._stream)))
@@ -100,7 +119,7 @@ class _Planner:
     def _timed(self, requests: Sequence[Request]) -> tuple[Sequence[Request], Times | None]:
         """Give each talk its time, and leave out those that are due too late; later turns have no time of their own."""
         talks = np.cumsum([request.turn == 0 for request in requests]) - 1
-        due = arrivals(self._workload, int(talks[-1]) + 1, repeat=self._stream.repeat, step=self._stream.step)
+        due = arrivals(self._workload, int(talks[-1]) + 1, self._stream)
         if due is None:
             return requests, None
         kept = [(request, talk) for request, talk in zip(requests, talks.tolist(), strict=True) if talk < len(due)]

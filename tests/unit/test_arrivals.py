@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests import plan
 from pytest_msprof.requests.arrivals import arrivals, stages_of
+from pytest_msprof.requests.stream import Stream
 from pytest_msprof.workload import Workload
 from pytest_msprof.workload_parts import Sessions, Stages
 
@@ -19,7 +20,8 @@ RATES = st.lists(st.floats(0.5, 200), min_size=2, max_size=5)
 
 
 def due_of(number=None, **workload):
-    return arrivals(Workload(**workload), number)
+    made = Workload(**workload)
+    return arrivals(made, number, Stream(made.seed))
 
 
 def test_a_closed_loop_has_no_schedule():
@@ -52,14 +54,14 @@ def test_a_burst_is_due_at_once():
 
 def test_arrivals_differ_between_repeats_and_not_between_calls():
     workload = Workload(request_rate=20.0)
-    assert np.array_equal(arrivals(workload, 10, repeat=1), arrivals(workload, 10, repeat=1))
-    assert not np.array_equal(arrivals(workload, 10, repeat=1), arrivals(workload, 10, repeat=2))
+    assert np.array_equal(arrivals(workload, 10, Stream(0, 1)), arrivals(workload, 10, Stream(0, 1)))
+    assert not np.array_equal(arrivals(workload, 10, Stream(0, 1)), arrivals(workload, 10, Stream(0, 2)))
 
 
 @given(st.integers(1, 300), st.integers(0, 300), st.sampled_from(["poisson", "constant", "gamma"]))
 def test_more_arrivals_begin_with_those_of_fewer(few, more, arrival):
     workload = Workload(request_rate=7.0, arrival=arrival, burstiness=0.5)
-    assert np.array_equal(arrivals(workload, few), arrivals(workload, few + more)[:few])
+    assert np.array_equal(arrivals(workload, few, Stream(0)), arrivals(workload, few + more, Stream(0))[:few])
 
 
 @given(st.floats(0.01, 50), st.floats(0.5, 100))

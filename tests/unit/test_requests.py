@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from tokenizers import models as token_models
 
 from pytest_msprof.errors import InvalidWorkload
-from pytest_msprof.requests import Endless, has_tokenizer, plan, prompts, tokenizer_digest
+from pytest_msprof.requests import Growing, has_tokenizer, plan, prompts, tokenizer_digest
 from pytest_msprof.requests.vocabulary import vocabulary_of
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
@@ -128,10 +128,23 @@ def test_more_requests_begin_with_those_of_fewer(model):
 def test_a_closed_loop_that_only_time_ends_never_runs_out_of_requests(model):
     few = plan(Workload(concurrency=2, num_requests=1500, input_tokens=9), tokenizer=model).requests
     endless = plan(Workload(concurrency=2, duration=5.0, input_tokens=9), tokenizer=model).requests
-    assert isinstance(endless, Endless)
+    assert isinstance(endless, Growing)
     assert endless[1499] == few[1499]
     assert endless[:1500] == few
     assert list(islice(iter(endless), 1600))[:1500] == few
+    with pytest.raises(InvalidWorkload, match="give num_requests, so that there is a last prompt"):
+        prompts(Workload(concurrency=2, duration=5.0), tokenizer=None)
+
+
+def test_very_many_requests_are_built_as_they_are_needed():
+    many = plan(Workload(request_rate=1000, num_requests=150_000, input_tokens=4, warmup=0), tokenizer=None)
+    fewer = plan(Workload(num_requests=2000, input_tokens=4), tokenizer=None).requests
+    assert isinstance(many.requests, Growing)
+    assert len(many.requests) == len(many.due) == 150_000
+    assert many.requests[:2000] == fewer
+    assert many.requests[1030] == fewer[1030]
+    with pytest.raises(IndexError):
+        many.requests[150_000]
 
 
 def test_without_a_tokenizer_a_word_stands_for_a_token(tmp_path):

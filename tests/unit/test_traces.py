@@ -104,6 +104,12 @@ def test_a_replay_ends_by_number_or_by_time(written):
     assert len(plan(Workload(trace=Trace(path=path, time_scale=0.1), duration=4.4), tokenizer=None).requests) == 3
 
 
+@pytest.mark.parametrize("replay", ["times", "lengths"])
+def test_a_trace_with_too_few_requests_is_refused(written, replay):
+    with pytest.raises(InvalidWorkload, match=r"5 requests were wanted, but the trace .* has 3"):
+        plan(Workload(trace=Trace(path=written(AZURE), replay=replay), num_requests=5), tokenizer=None)
+
+
 def test_only_the_lengths_of_a_trace_are_sent_at_a_rate_of_ones_own(written):
     workload = Workload(trace=Trace(path=written(AZURE), replay="lengths"), concurrency=2)
     planned = plan(workload, tokenizer=None)

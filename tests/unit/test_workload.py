@@ -43,6 +43,7 @@ def test_without_a_load_it_is_one_request_after_the_other():
         ),
         ({"stages": {"request_rate": [1, 0], "seconds": 5}}, "stages field 'request_rate.1': input should be greater"),
         ({"stages": {"request_rate": [1, 3], "seconds": 5}, "request_rate": 9}, "request_rate or stages of it"),
+        ({"stages": {"request_rate": [1, 3], "seconds": 5}, "duration": 0}, "'duration': input should be greater"),
         ({"stages": {"concurrency": [4], "seconds": 5, "ramp": True}}, "two values at least, but got 4 alone"),
     ],
 )
