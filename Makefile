@@ -1,5 +1,6 @@
 # make bench    measure and tune a real engine on this machine; a second time: compare with the first
 # make test     prove the project: lint, tests with real engines, wheel
+# make contract hold what other software promised us: load generators of others, each in its environment
 #
 # Everything is made below this folder: .venv, .engines, models, .msprof.
 
@@ -14,12 +15,13 @@ VENV    := .venv/.installed
 TINY    := models/tiny-qwen2
 STAMP   := .msprof-recipe
 ENGINES := .engines/transformers/$(STAMP) .engines/vllm/$(STAMP)
+TOOLS   := .engines/aiperf/$(STAMP) .engines/ais_bench/$(STAMP) .engines/guidellm/$(STAMP)
 
 # An engine without a recipe is the user's own, or one that runs already.
 NEEDED_ENGINE := $(if $(filter transformers vllm,$(ENGINE)),.engines/$(ENGINE)/$(STAMP))
 NEEDED_MODEL  := $(if $(filter $(TINY),$(MODEL)),$(TINY)/recipe.json)
 
-.PHONY: bench test test-all lint contract coverage wheel engines clean
+.PHONY: bench test test-all lint contract coverage wheel engines tools clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -41,7 +43,7 @@ lint: $(VENV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-contract: $(VENV) engines
+contract: $(VENV) engines tools
 	$(BIN)/pytest tests/contract
 
 coverage: $(VENV)
@@ -55,6 +57,8 @@ wheel: $(VENV)
 	$(BIN)/check-wheel-contents dist
 
 engines: $(ENGINES) $(TINY)/recipe.json
+
+tools: $(TOOLS)
 
 $(VENV): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

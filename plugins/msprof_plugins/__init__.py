@@ -32,10 +32,14 @@ def pytest_msprof_register_simulators(registry: Registry) -> None:
 def pytest_msprof_register_benchmarks(registry: Registry) -> None:
     """Register the load generators."""
     from msprof_plugins.load import StreamingLoad
+    from msprof_plugins.tools.aiperf import Aiperf
+    from msprof_plugins.tools.ais_bench import AisBench
+    from msprof_plugins.tools.guidellm import Guidellm
     from msprof_plugins.tools.vllm_benchmark import VllmBenchmark
 
     registry.benchmarks.add("builtin", StreamingLoad)
-    registry.benchmarks.add("vllm_benchmark", VllmBenchmark)
+    for tool in (Aiperf, AisBench, Guidellm, VllmBenchmark):
+        registry.benchmarks.add(tool.name, tool)
 
 
 @pytest.hookimpl

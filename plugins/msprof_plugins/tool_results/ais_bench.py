@@ -49,7 +49,7 @@ def read(path: Path) -> ToolResult:
     return ToolResult(
         tool="ais_bench",
         measurement=measure(samples, _duration(rows, times), notes=tuple(_notes(rows, times))),
-        window=_number(totals, "Benchmark Duration") / 1000,
+        window=_duration([row for row in rows if row["success"]], times),
         first_error=first_error,
         load={"model": None, "concurrency": None, "request_rate": None, "num_requests": len(rows)},
     )
@@ -93,14 +93,18 @@ def _times(folder: Path, names: set[str]) -> Times:
 
 
 def _points(row: Mapping[str, Any], times: Times) -> NDArray[np.float64]:
-    return times[row["db_name"], row["time_points"]["__db_ref__"]]
+    """Return the start of a request and the times of its events; empty where the only attempt was cut."""
+    number = (row["time_points"] or {}).get("__db_ref__")
+    return np.empty(0) if number is None else times[row["db_name"], number]
 
 
 def _samples(rows: Sequence[Mapping[str, Any]], times: Times) -> Iterator[Sample]:
-    begin = min((float(_points(row, times)[0]) for row in rows), default=0.0)
+    begin = min((float(points[0]) for row in rows if (points := _points(row, times)).size), default=0.0)
+    start = 0.0
     for row in rows:
         points, error = _points(row, times), _error(row)
-        start, events = float(points[0]) - begin, points[1:] - points[0]
+        # requests go out in the order of their ids: one without times started no earlier than the one before
+        start, events = (float(points[0]) - begin, points[1:] - points[0]) if points.size else (start, points)
         content = events if error else _content(events, row["output_tokens"])
         is_timed = content.size > 0 and not error
         yield Sample(
@@ -153,7 +157,9 @@ def _number(totals: Mapping[str, Any], name: str) -> float:
 
 def _duration(rows: Sequence[Mapping[str, Any]], times: Times) -> float:
     """Return the seconds from the first send to the last event of all requests."""
-    points = [_points(row, times) for row in rows]
+    points = [found for row in rows if (found := _points(row, times)).size]
+    if not points:
+        return 0.0
     return float(max(entry[-1] for entry in points) - min(entry[0] for entry in points))
 
 

@@ -11,9 +11,9 @@ from pytest_msprof.errors import UnknownName
 
 __all__ = ["READERS", "read_result"]
 
-READERS: Mapping[str, str] = {
-    name: f"msprof_plugins.tool_results.{name}" for name in ("aiperf", "ais_bench", "guidellm", "vllm")
-}
+TOOLS = ("aiperf", "ais_bench", "evalscope", "genai_perf", "guidellm", "inference_perf", "sglang", "vllm")
+READERS: Mapping[str, str] = {name: f"msprof_plugins.tool_results.{name}" for name in TOOLS}
+"""The tools whose files can be read, and the module that reads each; `vllm` is its twin in Rust as well."""
 
 
 def read_result(path: Path, tool: str) -> ToolResult:

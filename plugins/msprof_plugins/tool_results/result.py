@@ -18,7 +18,7 @@ __all__ = ["NAN", "ToolResult", "classify", "distribution", "last_line", "load_j
 
 NAN = float("nan")
 PHRASES = {status.phrase: status.value for status in HTTPStatus}
-STATUS = re.compile(r"(?:Client|Server) error '(\d{3}) ")
+STATUS = re.compile(r"(?:^HTTP |(?:Client|Server) error ')(\d{3}) ")
 CLASSES = (
     ("timeout", re.compile(r"Timeout|timed out", re.IGNORECASE)),
     (

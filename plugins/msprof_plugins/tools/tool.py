@@ -8,12 +8,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from msprof_plugins.interpreters import Engine, Interpreter, find_interpreter
 from msprof_plugins.load import StreamingLoad
 from msprof_plugins.load.bodies import Bodies
 from msprof_plugins.load.dialects import find_dialect
+from msprof_plugins.load.selfcheck import Findings, limits, notes_on_client
 from msprof_plugins.tool_results import ToolResult
 from pytest_msprof.errors import ConfigurationError, InvalidWorkload, LoadError, UnknownName
 from pytest_msprof.ids import digest
@@ -21,15 +25,21 @@ from pytest_msprof.interfaces import LaunchContext, LoadGenerator, LoadJob
 from pytest_msprof.redaction import MASK, redact
 from pytest_msprof.requests import Plan, Request, plan
 from pytest_msprof.results import Measurement
+from pytest_msprof.samples import Samples
 from pytest_msprof.workload import Workload
 
 __all__ = ["ANY", "Order", "Tool"]
+
+Times = NDArray[np.float64]
 
 START_UP = 300.0
 """Seconds a tool may take beside its requests: most import for 20, on a busy machine for longer."""
 ASKED_EVERY = 0.25
 """Seconds between two looks at a running tool."""
 OFFLINE = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONSAFEPATH": "1"}
+
+UNSEEN = Findings(0.0, 0.0, np.empty(0), np.empty(0), backlog=0, built_late=0)
+"""What is known of the inside of another program: nothing."""
 
 ANY: tuple[Any, ...] = ()
 """Stands for every value of a workload's field."""
@@ -40,13 +50,15 @@ COMMON: Mapping[str, tuple[Any, ...]] = {
     "request_rate": ANY,
     "num_requests": ANY,
     "warmup": ANY,
+    "prefixes": ANY,
+    "dataset": ANY,
     "endpoint": ("completions", "chat"),
     "ignore_eos": ANY,
     "sampling": ANY,
     "extra_body": ANY,
-    "goodput": ANY,
     "timeout": ANY,
     "seed": ANY,
+    "goodput": ANY,
 }
 """What every tool here can do: the requests are ours, the warm-up is sent by us, and we judge the answers."""
 
@@ -54,6 +66,8 @@ COMMON: Mapping[str, tuple[Any, ...]] = {
 class Order(NamedTuple):
     """What a tool is asked to do."""
 
+    name: str
+    """The tool, as it is registered."""
     job: LoadJob
     context: LaunchContext
     plan: Plan
@@ -82,15 +96,34 @@ class Order(NamedTuple):
         dialect = find_dialect(workload.endpoint, streams=True)
         return Bodies(dialect, workload, self.job.target).body(request)
 
-    def output_tokens(self) -> int:
-        """Return the length of every answer; raises `InvalidWorkload` when they differ."""
-        lengths = sorted({request.output_tokens for request in self.plan.requests})
-        if len(lengths) == 1:
-            return lengths[0]
-        raise InvalidWorkload(
-            f"this load generator asks for one length of answers, "
-            f"but the requests ask for {lengths[0]} to {lengths[-1]} tokens"
-        )
+    def texts(self) -> Iterator[tuple[str, int]]:
+        """Give what each request says and how many tokens it wants, for tools that take no whole bodies.
+
+        Raises `InvalidWorkload` for chats that are more than one text.
+        """
+        for request in self.plan.requests:
+            if request.messages is not None:
+                raise InvalidWorkload(
+                    f"load generator {self.name!r} sends single texts, but the dataset gives chat messages ("
+                    f"'aiperf' and 'builtin' can send them)"
+                )
+            yield request.prompt, request.output_tokens
+
+    def shared_body(self, *without: str) -> dict[str, Any]:
+        """Return the fields that the bodies of all requests share, for tools that take them once.
+
+        Fields *without* are left out. Raises `InvalidWorkload` for one that differs between requests.
+        """
+        bodies = ({name: v for name, v in self.body(r).items() if name not in without} for r in self.plan.requests)
+        shared = next(bodies)
+        for body in bodies:
+            if body != shared:
+                differs = next(name for name in (*shared, *body) if shared.get(name) != body.get(name))
+                raise InvalidWorkload(
+                    f"load generator {self.name!r} sends one {differs!r} with all requests, but here it differs ("
+                    f"'aiperf' and 'builtin' can send them)"
+                )
+        return shared
 
 
 class Tool(LoadGenerator):
@@ -147,9 +180,11 @@ class Tool(LoadGenerator):
         self._run(command, order)
         result = self.read(order)
         measured = result.accounted(len(order.plan.requests))
+        lags, ttfts = _lags(order, measured.samples)
         if job.sink is not None and measured.samples is not None:
             job.sink(measured.samples)
-        return replace(measured, notes=(*measured.notes, *self.notes(order, result)))
+        notes = (*measured.notes, *self.notes(order, result), *notes_on_client(UNSEEN, lags, job.workload.request_rate))
+        return replace(measured, notes=notes, client_limited=limits(UNSEEN, lags, ttfts))
 
     def _order(self, job: LoadJob) -> Order:
         if job.context is None:
@@ -161,7 +196,7 @@ class Tool(LoadGenerator):
         folder = job.folder / self.name
         folder.mkdir(parents=True)
         planned = plan(job.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
-        return Order(job, job.context, planned, folder, interpreter)
+        return Order(self.name, job, job.context, planned, folder, interpreter)
 
     def _refuse(self, workload: Workload) -> None:
         """Refuse each field that the tool cannot do, and say what it can."""
@@ -170,11 +205,14 @@ class Tool(LoadGenerator):
             value = getattr(workload, field)
             allowed = able.get(field, (getattr(default, field),))
             if allowed is not ANY and value not in allowed:
-                possible = ", ".join(repr(entry) for entry in allowed)
-                raise InvalidWorkload(
-                    f"load generator {self.name!r} cannot do {field}={value!r} (possible: {possible}; "
-                    f"'builtin' can do all)"
-                )
+                self.refuse(field, value, *allowed)
+
+    def refuse(self, field: str, value: object, *possible: object) -> NoReturn:
+        """Raise `InvalidWorkload` for a *value* that the tool cannot do."""
+        listed = ", ".join(map(repr, possible))
+        raise InvalidWorkload(
+            f"load generator {self.name!r} cannot do {field}={value!r} (possible: {listed}; 'builtin' can do all)"
+        )
 
     def _run(self, command: Sequence[str], order: Order) -> None:
         """Run the tool to its end; an interrupt ends it with us."""
@@ -182,7 +220,7 @@ class Tool(LoadGenerator):
         process = order.context.launcher(
             command, name=name, env=self._variables(order), cwd=order.folder, log_path=order.folder / "tool.log"
         )
-        deadline = START_UP + _longest(job.workload)
+        deadline = START_UP + _longest(job.workload, order.plan)
         try:
             waited = 0.0
             while not process.wait(ASKED_EVERY):
@@ -208,9 +246,16 @@ class Tool(LoadGenerator):
         return redact(text.replace(key, MASK) if key else text)
 
 
-def _longest(workload: Workload) -> float:
+def _longest(workload: Workload, planned: Plan) -> float:
     """Return the seconds that the requests of a load may take together."""
-    sent = workload.num_requests or 0
-    waves = math.ceil(sent / workload.concurrency) if workload.concurrency else 1
-    sending = sent / workload.request_rate if workload.request_rate else 0.0
-    return waves * workload.timeout + sending
+    number = len(planned.requests)
+    waves = math.ceil(number / workload.concurrency) if workload.concurrency else 1
+    sending = float(np.nanmax(planned.due)) if planned.due is not None else 0.0
+    return waves * workload.timeout + 2 * sending
+
+
+def _lags(order: Order, samples: Samples | None) -> tuple[Times, Times]:
+    """Return how late the requests of an open loop without a cap started, and the times to first token."""
+    if samples is None or order.plan.due is None or order.plan.concurrency is not None:
+        return np.empty(0), np.empty(0)
+    return (samples.start - samples.due)[samples.ok], samples.ttft[samples.ok]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
-from msprof_plugins.tools.tool import Order, Tool
+from msprof_plugins.tools.tool import ANY, Order, Tool
 from msprof_plugins.vllm import VLLM
+from pytest_msprof.workload import Workload
 
 __all__ = ["VllmBenchmark"]
 
@@ -22,10 +24,12 @@ class VllmBenchmark(Tool):
 
     name: ClassVar[str] = "vllm_benchmark"
     engine: ClassVar[Engine] = VLLM
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {"arrival": ("poisson", "constant", "gamma"), "burstiness": ANY}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; the order of the prompts is kept, and nothing is added to them."""
-        prompts = "".join(f"{json.dumps({'prompt': request.prompt})}\n" for request in order.plan.requests)
+        rows = ({"prompt": text, "output_tokens": tokens} for text, tokens in order.texts())
+        prompts = "".join(f"{json.dumps(row)}\n" for row in rows)
         (order.folder / "prompts.jsonl").write_text(prompts, encoding="utf-8")
         flags = [
             "skip-chat-template",
@@ -52,8 +56,9 @@ class VllmBenchmark(Tool):
 
 def _options(order: Order) -> dict[str, object]:
     workload, target = order.job.workload, order.job.target
-    body = order.body(order.plan.requests[0])
-    ours = ("model", "prompt", "messages", "stream", "stream_options")
+    lengths = {tokens for _, tokens in order.texts()}
+    differ = ("max_tokens",) if len(lengths) > 1 else ()
+    extra = order.shared_body("model", "prompt", "messages", "stream", "stream_options", *differ)
     options: dict[str, object] = {
         "backend": "openai-chat" if order.is_chat else "openai",
         "base-url": order.root_url,
@@ -61,9 +66,9 @@ def _options(order: Order) -> dict[str, object]:
         "model": target.model,
         "dataset-name": "custom",
         "dataset-path": order.folder / "prompts.jsonl",
-        "custom-output-len": order.output_tokens(),
+        "custom-output-len": -1,
         "num-prompts": len(order.plan.requests),
-        "extra-body": json.dumps({name: value for name, value in body.items() if name not in ours}),
+        "extra-body": json.dumps(extra),
         "seed": order.seed,
         "percentile-metrics": "ttft,tpot,itl,e2el",
         "result-dir": order.folder,
@@ -72,7 +77,12 @@ def _options(order: Order) -> dict[str, object]:
     if workload.concurrency is not None:
         options["max-concurrency"] = workload.concurrency
     if workload.request_rate is not None:
-        options |= {"request-rate": workload.request_rate, "burstiness": 1.0}
+        options |= {"request-rate": workload.request_rate, "burstiness": _burstiness(workload)}
     if target.tokenizer is not None:
         options["tokenizer"] = target.tokenizer
     return options
+
+
+def _burstiness(workload: Workload) -> float:
+    """Return the shape of the gaps: endless is constant, 1 is Poisson."""
+    return {"constant": math.inf, "poisson": 1.0}.get(workload.arrival, workload.burstiness)

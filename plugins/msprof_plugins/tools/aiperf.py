@@ -1,0 +1,118 @@
+"""The load generator `aiperf`: runs `aiperf profile` and reads what it measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from msprof_plugins.interpreters import Engine
+from msprof_plugins.tool_results import ToolResult, read_result
+from msprof_plugins.tools.tool import ANY, Order, Tool
+from pytest_msprof.errors import ConfigurationError
+
+__all__ = ["Aiperf"]
+
+REQUESTS = "requests.json"
+KEY = "MSPROF_AIPERF_KEY"
+"""The variable that the configuration names; the key itself is in no file."""
+
+
+class Aiperf(Tool):
+    """Sends our requests through aiperf, body by body as the built-in generator would send them.
+
+    Open loops are replayed as a schedule: every request is due when it would be for the built-in one.
+    """
+
+    name: ClassVar[str] = "aiperf"
+    engine: ClassVar[Engine] = Engine(
+        name="aiperf",
+        program="aiperf",
+        module="aiperf",
+        install="python -m msprof_plugins.install_engine aiperf",
+    )
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "arrival": ANY,
+        "burstiness": ANY,
+        "duration": ANY,
+        "stages": ANY,
+        "trace": ANY,
+        "models": ANY,
+    }
+
+    def command(self, order: Order) -> list[str]:
+        """Return the command line; everything is said in a configuration file."""
+        self._check(order)
+        (order.folder / REQUESTS).write_text(_requests(order), encoding="utf-8")
+        configuration = order.folder / "aiperf.yaml"
+        configuration.write_text(json.dumps(_configuration(order), indent=1), encoding="utf-8")
+        return [*order.interpreter.command, "profile", "--config", str(configuration)]
+
+    def _check(self, order: Order) -> None:
+        """Refuse what no schedule can say: an end by the clock, and a concurrency that changes."""
+        workload, planned = order.job.workload, order.plan
+        if planned.stages:
+            self.refuse("stages.concurrency", workload.stages, None)
+        if planned.due is None and workload.duration is not None:
+            self.refuse("duration", workload.duration, None)
+
+    def environment(self, order: Order) -> Mapping[str, str]:
+        """Return the key of the target; offline, the tool takes the folder of a tokenizer for a name on the hub."""
+        return {"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": "", KEY: order.job.target.api_key or ""}
+
+    def read(self, order: Order) -> ToolResult:
+        """Read the artifact directory."""
+        return read_result(order.folder / "artifacts", "aiperf")
+
+
+def _configuration(order: Order) -> dict[str, Any]:
+    workload, target = order.job.workload, order.job.target
+    if target.tokenizer is None:
+        raise ConfigurationError("aiperf counts with the tokenizer of the model: give its folder by --msprof-model")
+    return {
+        "schemaVersion": "2.0",
+        "randomSeed": order.seed,
+        "benchmark": {
+            "model": target.model,
+            "endpoint": {
+                "url": order.root_url,
+                "type": workload.endpoint,
+                "streaming": True,
+                "timeout": workload.timeout,
+                "useServerTokenCount": True,
+                **({"apiKey": f"${{{KEY}}}"} if target.api_key else {}),
+            },
+            "dataset": {
+                "type": "file",
+                "path": str(order.folder / REQUESTS),
+                "format": "inputs_json" if order.plan.due is None else "mooncake_trace",
+                "sampling": "sequential",
+            },
+            "tokenizer": {"name": str(target.tokenizer)},
+            "phases": [{"name": "profiling", "requests": len(order.plan.requests), **_phase(order)}],
+            "artifacts": {"dir": str(order.folder / "artifacts"), "summary": ["json"], "records": ["jsonl"]},
+            "gpuTelemetry": {"enabled": False},
+            "serverMetrics": {"enabled": False},
+            "runtime": {"ui": "none"},
+        },
+    }
+
+
+def _requests(order: Order) -> str:
+    """Return the file of whole bodies, with times where there is a schedule."""
+    bodies = map(order.body, order.plan.requests)
+    if order.plan.due is None:
+        sessions = [{"session_id": str(number), "payloads": [body]} for number, body in enumerate(bodies)]
+        return json.dumps({"data": sessions})
+    rows = (
+        {"timestamp": due * 1000, "payload": body} for due, body in zip(order.plan.due.tolist(), bodies, strict=True)
+    )
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _phase(order: Order) -> dict[str, Any]:
+    concurrency = order.job.workload.concurrency
+    cap = {"concurrency": concurrency} if concurrency else {}
+    if order.plan.due is None:
+        return {"type": "concurrency", **cap}
+    return {"type": "fixed_schedule", "autoOffset": True, **cap}

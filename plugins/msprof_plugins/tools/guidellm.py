@@ -1,0 +1,90 @@
+"""The load generator `guidellm`: runs `guidellm run` and reads what it measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from msprof_plugins.interpreters import Engine
+from msprof_plugins.tool_results import ToolResult, read_result
+from msprof_plugins.tools.tool import Order, Tool
+from pytest_msprof.errors import ConfigurationError
+
+__all__ = ["Guidellm"]
+
+FORMATS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
+FORCED = ("model", "prompt", "messages", "stream", "stream_options", "max_tokens", "ignore_eos")
+"""Fields of a body that the tool sets itself."""
+
+
+class Guidellm(Tool):
+    """Sends our requests through guidellm; it forces the length of every answer by `ignore_eos`.
+
+    The tool opens a connection a request and sends the requests of a run in an order of its own.
+    """
+
+    name: ClassVar[str] = "guidellm"
+    engine: ClassVar[Engine] = Engine(
+        name="guidellm",
+        program="guidellm",
+        module="guidellm",
+        install="python -m msprof_plugins.install_engine guidellm",
+    )
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ignore_eos": (True,), "arrival": ("poisson", "constant")}
+
+    def command(self, order: Order) -> list[str]:
+        """Return the command line; everything is said in a scenario file, so that no path is parsed."""
+        rows = ({"prompt": text, "output_tokens_count": tokens} for text, tokens in order.texts())
+        prompts = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (order.folder / "prompts.jsonl").write_text(prompts, encoding="utf-8")
+        scenario = order.folder / "scenario.json"
+        scenario.write_text(json.dumps({"spec": _scenario(order)}, indent=1), encoding="utf-8")
+        return [*order.interpreter.command, "run", "--config", str(scenario), "--disable-console-interactive"]
+
+    def environment(self, order: Order) -> Mapping[str, str]:
+        """Return the key of the target, and a place for what its dataset library keeps."""
+        key = order.job.target.api_key
+        return {
+            "HF_DATASETS_CACHE": str(order.folder / "cache"),
+            **({"GUIDELLM__SPEC__BACKEND__API_KEY": key} if key else {}),
+        }
+
+    def read(self, order: Order) -> ToolResult:
+        """Read the only benchmark of the run, and drop what its dataset library kept."""
+        shutil.rmtree(order.folder / "cache", ignore_errors=True)
+        return read_result(order.folder / "benchmarks.json", "guidellm")
+
+
+def _scenario(order: Order) -> dict[str, Any]:
+    workload, target = order.job.workload, order.job.target
+    if target.tokenizer is None:
+        raise ConfigurationError("guidellm counts with the tokenizer of the model: give its folder by --msprof-model")
+    return {
+        "backend": {
+            "kind": "openai_http",
+            "target": order.root_url,
+            "model": target.model,
+            "request_format": FORMATS[workload.endpoint],
+            "timeout": workload.timeout,
+            "http2": False,
+            "follow_redirects": False,
+            "verify": True,
+            "extras": {"body": order.shared_body(*FORCED)},
+        },
+        "profile": _profile(order),
+        "constraints": [{"kind": "max_requests", "count": len(order.plan.requests)}],
+        "data": [{"kind": "json_file", "path": str(order.folder / "prompts.jsonl")}],
+        "tokenizer": {"kind": "huggingface_auto", "model": str(target.tokenizer)},
+        "seed": {"kind": "static", "value": order.seed},
+        "outputs": [{"kind": "json", "path": str(order.folder / "benchmarks.json")}],
+    }
+
+
+def _profile(order: Order) -> dict[str, Any]:
+    workload = order.job.workload
+    if workload.request_rate is None:
+        return {"kind": "concurrent", "streams": [workload.concurrency]}
+    profile = {"kind": workload.arrival, "rate": [workload.request_rate]}
+    return profile | ({"max_concurrency": workload.concurrency} if workload.concurrency else {})

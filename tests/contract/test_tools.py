@@ -1,0 +1,317 @@
+"""Load generators of somebody else: what we ask of them, what we refuse, and what the real ones answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from msprof_plugins.interpreters import find_interpreter
+from msprof_plugins.tools.aiperf import Aiperf
+from msprof_plugins.tools.ais_bench import AisBench
+from msprof_plugins.tools.guidellm import Guidellm
+from msprof_plugins.tools.vllm_benchmark import VllmBenchmark
+from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, InvalidWorkload, LoadError, UnknownName
+from pytest_msprof.interfaces import LaunchContext, LoadJob, Target
+from pytest_msprof.process import EngineProcess
+from pytest_msprof.requests import plan, prompts
+from pytest_msprof.testing import FakeEngine, timed_server
+from pytest_msprof.tiny_models import make_model
+from pytest_msprof.workload import Workload
+from pytest_msprof.workload_parts import Dataset, Lengths, Sessions, Stages
+
+SAMPLES = Path(__file__).parents[1] / "data" / "loadgen"
+ROOT = Path(__file__).parents[2]
+TOOLS = (Aiperf, AisBench, Guidellm, VllmBenchmark)
+KEY = "s3cret-key"
+
+RESULT = {
+    "aiperf": """
+place = json.load(open(argument("--config")))["benchmark"]["artifacts"]["dir"]
+shutil.copytree(sample("aiperf"), place)
+""",
+    "ais_bench": """
+shutil.copytree(sample("ais_bench"), os.path.join(argument("-w"), "20261121_025456"))
+""",
+    "guidellm": """
+place = json.load(open(argument("--config")))["spec"]["outputs"][0]["path"]
+shutil.copy(os.path.join(sample("guidellm"), "benchmarks.json"), place)
+""",
+    "vllm_benchmark": """
+shutil.copy(sample("vllm") + ".json", os.path.join(argument("--result-dir"), "result.json"))
+""",
+}
+"""Code that leaves a sample where each tool would leave its result."""
+
+PRELUDE = f"""
+import json, os, shutil, sys
+
+def argument(name):
+    return sys.argv[sys.argv.index(name) + 1]
+
+def sample(tool, run="completions_ok"):
+    return os.path.join({str(SAMPLES)!r}, tool, run)
+"""
+
+
+@pytest.fixture(params=TOOLS, ids=lambda tool: tool.name)
+def tool(request):
+    return request.param
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Make a job whose program starts as engines do."""
+
+    def job(url="http://127.0.0.1:1", *, fields=None, tokenizer=tmp_path, api_key=None, rootdir=ROOT, **workload):
+        context = LaunchContext(EngineProcess.start, tmp_path, rootdir=rootdir)
+        target = Target(
+            url, "fake", tokenizer, lambda n: {"temperature": 0, "ignore_eos": True, "max_tokens": n}, api_key=api_key
+        )
+        shape = {"output_tokens": 8, "num_requests": 20, "concurrency": 4, "warmup": 1, **workload}
+        return LoadJob(Workload(**shape), target, tmp_path / "run", fields=fields or {}, context=context)
+
+    return job
+
+
+@pytest.fixture
+def pretend(tmp_path, monkeypatch):
+    """Put a program in the place of a tool that does what a test says."""
+
+    def pretend(tool, code: str) -> None:
+        folder = tmp_path / "environment" / "bin"
+        folder.mkdir(parents=True)
+        (folder / "python").write_text("")
+        program = folder / tool.engine.program
+        program.write_text(f"#!{sys.executable}\n{PRELUDE}\n{code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv(tool.engine.variable, str(folder / "python"))
+
+    return pretend
+
+
+def sent_by(tool) -> int:
+    return 20 if tool is Guidellm else 32
+
+
+def test_a_fresh_result_that_adds_up_is_measured_and_handed_to_the_sink(tool, pretend, job):
+    pretend(tool, RESULT[tool.name])
+    with timed_server(ttft=0, itl=0) as server:
+        asked = job(server.base_url, num_requests=sent_by(tool))
+        found = tool().generate(asked)
+        assert len(server.answers()) == asked.workload.warmup
+    assert found.completed == sent_by(tool)
+    assert any("another length than the 8 tokens" in note for note in found.notes)
+
+
+def test_the_exit_code_counts_even_when_there_is_a_result(tool, pretend, job):
+    pretend(tool, f"{RESULT[tool.name]}\nsys.exit('no such option')")
+    with FakeEngine() as engine, pytest.raises(LoadError, match=r"exit code 1: no such option"):
+        tool().generate(job(engine.base_url))
+
+
+def test_no_result_is_an_error_even_when_the_exit_code_is_0(tool, pretend, job):
+    pretend(tool, "")
+    with FakeEngine() as engine, pytest.raises(LoadError, match=r"wrote no result|was wanted"):
+        tool().generate(job(engine.base_url))
+
+
+def test_a_result_of_another_number_of_requests_is_an_error(tool, pretend, job):
+    pretend(tool, RESULT[tool.name])
+    with FakeEngine() as engine, pytest.raises(LoadError, match="does not add up: 21 requests were asked for"):
+        tool().generate(job(engine.base_url, num_requests=21))
+
+
+def test_what_lies_there_already_is_never_read(tool, pretend, job):
+    pretend(tool, "")
+    asked = job()
+    (asked.folder / tool.name).mkdir(parents=True)
+    with pytest.raises(FileExistsError):
+        tool().generate(asked)
+
+
+def test_the_key_is_in_the_environment_and_nowhere_else(tool, pretend, job, tmp_path):
+    seen = tmp_path / "seen"
+    pretend(tool, f"open({str(seen)!r}, 'w').write(repr((sys.argv, list(os.environ.values()))))\nsys.exit(os.environ)")
+    with FakeEngine(api_key=KEY) as engine, pytest.raises(LoadError) as failure:
+        tool().generate(job(engine.base_url, api_key=KEY))
+    argv, values = eval(seen.read_text())
+    assert KEY in values
+    assert KEY not in " ".join(argv)
+    assert KEY not in str(failure.value)
+    written = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and path.name != "tool.log"]
+    assert not [path for path in written if KEY in path.read_text(errors="replace")]
+
+
+def test_the_prompts_are_those_of_the_built_in_generator(tool, pretend, job):
+    pretend(tool, "")
+    asked = job(seed=4)
+    with FakeEngine() as engine, pytest.raises(LoadError):
+        tool().generate(job(engine.base_url, seed=4))
+    written = "".join(path.read_text() for path in (asked.folder / tool.name).glob("*.json*"))
+    assert all(json.dumps(text) in written for text in prompts(asked.workload, tokenizer=None))
+
+
+def test_a_tool_that_is_stopped_says_that_nothing_was_measured(tool, pretend, job):
+    pretend(tool, "import time; time.sleep(600)")
+    with FakeEngine() as engine, pytest.raises(LoadError, match="was stopped"):
+        tool().generate(replace(job(engine.base_url), stop=lambda: True))
+
+
+def test_a_tool_that_starts_requests_late_gives_no_verdict(pretend, job):
+    late = RESULT["aiperf"].replace('sample("aiperf")', 'sample("aiperf", "completions_poisson_goodput")')
+    change = """
+path = os.path.join(place, "profile_export.jsonl")
+lines = [json.loads(line) for line in open(path)]
+for line in lines:
+    line["metadata"]["credit_issued_ns"] -= 50_000_000
+open(path, "w").write("".join(json.dumps(line) + chr(10) for line in lines))
+"""
+    pretend(Aiperf, late + change)
+    with FakeEngine() as engine:
+        found = Aiperf().generate(job(engine.base_url, num_requests=32, request_rate=20, concurrency=None))
+    assert "late at p99" in found.client_limited
+    assert any(note.startswith("the client could not keep the schedule") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"endpoint": "embeddings"}, {"stream": False}, {"sessions": Sessions(turns=2)}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job, change):
+    field = next(iter(change))
+    with pytest.raises(InvalidWorkload, match=f"'{tool.name}' cannot do {field}=.*possible: "):
+        tool().generate(job(**change))
+
+
+@pytest.mark.parametrize(
+    ("tool", "change"),
+    [
+        (Guidellm, {"ignore_eos": False}),
+        (Guidellm, {"arrival": "gamma", "request_rate": 4}),
+        (VllmBenchmark, {"arrival": "burst"}),
+        (AisBench, {"arrival": "burst"}),
+        (AisBench, {"duration": 1.0, "request_rate": 4.0}),
+        (VllmBenchmark, {"models": {"one": 1.0, "two": 1.0}}),
+        (Aiperf, {"duration": 1.0, "num_requests": None}),
+        (Aiperf, {"stages": Stages(concurrency=(1, 2), seconds=1), "concurrency": None, "num_requests": None}),
+    ],
+    ids=lambda value: value.name if isinstance(value, type) else next(iter(value)),
+)
+def test_what_one_tool_cannot_do_is_refused_by_name(tool, change, pretend, job):
+    pretend(tool, "")
+    with pytest.raises(InvalidWorkload, match=f"'{tool.name}' cannot do {next(iter(change))}"):
+        tool().generate(job(**change))
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Make a dataset of these lines."""
+
+    def rows(*lines) -> Dataset:
+        path = tmp_path / "dataset.jsonl"
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        return Dataset(path=path, format="jsonl")
+
+    return rows
+
+
+@pytest.mark.parametrize("tool", [AisBench, Guidellm, VllmBenchmark])
+def test_tools_that_take_texts_refuse_chats_of_several_messages(tool, pretend, job, rows):
+    pretend(tool, "")
+    talk = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello"}]
+    with pytest.raises(InvalidWorkload, match="sends single texts, but the dataset gives chat messages"):
+        tool().generate(job(endpoint="chat", dataset=rows({"messages": talk}), num_requests=1))
+
+
+@pytest.mark.parametrize("tool", [AisBench, Guidellm, VllmBenchmark])
+def test_tools_that_take_options_once_refuse_options_that_differ(tool, pretend, job, rows):
+    pretend(tool, "")
+    dataset = rows({"prompt": "Hello", "extra_body": {"top_p": 0.5}}, {"prompt": "World", "extra_body": {"top_p": 0.9}})
+    with pytest.raises(InvalidWorkload, match="sends one 'top_p' with all requests, but here it differs"):
+        tool().generate(job(dataset=dataset, num_requests=2))
+
+
+def test_aiperf_takes_whole_bodies_and_the_schedule_as_they_are(pretend, job, rows):
+    pretend(Aiperf, "")
+    dataset = rows({"prompt": "Hello", "extra_body": {"top_p": 0.5}}, {"prompt": "World", "extra_body": {"top_p": 0.9}})
+    asked = job(dataset=dataset, num_requests=2, request_rate=4, arrival="constant", warmup=0)
+    with pytest.raises(LoadError, match="wrote no result"):
+        Aiperf().generate(asked)
+    written = (asked.folder / "aiperf" / "requests.json").read_text().splitlines()
+    lines = [json.loads(line) for line in written]
+    assert [line["timestamp"] for line in lines] == [0, 250]
+    assert {(line["payload"]["prompt"], line["payload"]["top_p"]) for line in lines} == {("Hello", 0.5), ("World", 0.9)}
+
+
+def test_a_field_it_does_not_have_is_refused(tool, job):
+    with pytest.raises(UnknownName, match="BURST"):
+        tool().generate(job(fields={"BURST": 1}))
+
+
+def test_a_tool_needs_a_launch_context(tool, tmp_path):
+    with pytest.raises(ConfigurationError, match="launch context"):
+        tool().generate(LoadJob(Workload(), Target("http://127.0.0.1:1", "fake"), tmp_path))
+
+
+def test_a_tool_that_is_missing_is_named_with_the_command_that_installs_it(tool, job, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineNotInstalled, match=r"install it with: python -m msprof_plugins\.install_engine \w+"):
+        tool().generate(job(rootdir=tmp_path))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model("tiny-qwen2", tmp_path_factory.mktemp("models") / "tiny-qwen2")
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_real_tool_sends_our_requests_and_measures_the_schedule_of_the_server(tool, job, model):
+    skip_without(tool)
+    with timed_server(ttft=0.05, itl=0.01, fail_every=9) as server:
+        asked = job(server.base_url, tokenizer=model)
+        found = tool().generate(asked)
+        bodies = [answer.body for answer in server.answers()][asked.workload.warmup :]
+    assert (found.completed, found.failed, found.errors) == (18, 2, {"status 500": 2})
+    assert found.distributions["ttft"].min >= 0.05
+    assert found.distributions["tpot"].p50 == pytest.approx(0.01, rel=0.2)
+    assert set(found.samples.output_tokens[found.samples.ok]) == {8}
+    assert sorted(map(prompt_of, bodies)) == sorted(prompts(asked.workload, tokenizer=model))
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_real_tool_sends_chats_of_many_lengths_at_a_rate_and_keeps_the_key_to_itself(tool, job, model):
+    skip_without(tool)
+    load = {"endpoint": "chat", "request_rate": 40, "concurrency": 8, "output_tokens": Lengths.uniform(2, 12)}
+    with timed_server(ttft=0.05, itl=0.01, api_key=KEY) as server:
+        asked = job(server.base_url, tokenizer=model, api_key=KEY, **load)
+        found = tool().generate(asked)
+        bodies = [answer.body for answer in server.answers()][asked.workload.warmup :]
+    wanted = plan(asked.workload, tokenizer=model).requests
+    assert found.completed == len(wanted)
+    assert sorted(map(prompt_of, bodies)) == sorted(request.prompt for request in wanted)
+    assert sorted(found.samples.output_tokens) == sorted(request.output_tokens for request in wanted)
+    assert ("latency_due" in found.distributions) == (tool is not AisBench)
+    files = [path for path in asked.folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def skip_without(tool) -> None:
+    try:
+        find_interpreter(tool.engine, rootdir=ROOT)
+    except EngineNotInstalled as missing:
+        pytest.skip(str(missing))
+
+
+def prompt_of(body) -> str:
+    """Return what one request said; one tool sends a chat's text as a list of parts."""
+    if "prompt" in body:
+        return body["prompt"]
+    content = body["messages"][0]["content"]
+    return content if isinstance(content, str) else content[0]["text"]
