@@ -11,16 +11,19 @@ import pytest
 from msprof_plugins.external import ExternalSimulator
 from msprof_plugins.interpreters import find_interpreter
 from msprof_plugins.load import StreamingLoad
+from msprof_plugins.monitors import ServerMonitor
 from msprof_plugins.transformers_serve import TransformersSimulator
 from msprof_plugins.vllm import VllmSimulator
 from pytest_msprof import LoadJob, Workload, choice
 from pytest_msprof.errors import EngineNotInstalled, ServiceExited
 from pytest_msprof.http_client import ask
 from pytest_msprof.interfaces import LaunchContext
+from pytest_msprof.monitors import Watched
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.service import launch
 from pytest_msprof.slots import free_port
 from pytest_msprof.tiny_models import make_model
+from pytest_msprof.watched_load import run_load
 
 pytestmark = pytest.mark.e2e
 
@@ -153,6 +156,15 @@ def test_vllm_answers_at_the_asked_length(vllm):
 
 def test_vllm_takes_a_load(vllm, tmp_path):
     assert_a_load_succeeds(vllm, tmp_path)
+
+
+def test_vllm_counts_what_the_client_counts(vllm, tmp_path):
+    workload = Workload(input_tokens=32, output_tokens=16, concurrency=4, num_requests=8, warmup=2)
+    job = LoadJob(workload=workload, target=vllm.target, folder=tmp_path)
+    monitors = {"server": ServerMonitor()}
+    measured = run_load(StreamingLoad(), job, monitors=monitors, watched=Watched(vllm.base_url, pid=vllm.process.pid))
+    assert (measured.server["requests"], measured.server["output_tokens"]) == (10, 160)
+    assert not [note for note in measured.notes if "the service counted" in note]
 
 
 def test_vllm_is_a_family_of_processes_of_which_only_one_is_our_child(vllm):

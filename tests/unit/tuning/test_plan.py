@@ -7,6 +7,7 @@ import math
 import pytest
 from measured import LOAD, SPACE, make_plan, make_run
 
+from pytest_msprof import Distribution, Workload
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.tuning.plan import Slot, TunePlan
 
@@ -88,6 +89,20 @@ def test_the_direction_follows_from_the_metric():
 def test_a_figure_that_is_no_number_is_refused(value):
     with pytest.raises(MetricMissing, match="which no study can learn from"):
         make_plan(objective="ttft.p50").measure(make_run(1.0, ttft=value))
+
+
+def test_objectives_of_an_open_loop_count_from_when_requests_were_due():
+    waited = {"ttft": Distribution({"n": 8, "p50": 0.1}), "ttft_due": Distribution({"n": 8, "p50": 0.7})}
+    plan = make_plan(subject_to={"ttft.p50": 0.5})
+    found = plan.measure(make_run(1.0, distributions=waited))
+    assert found == {"output_throughput": 1.0, "ttft.p50": 0.7}
+    assert plan.infeasible(found)
+
+
+def test_goodput_is_an_objective_where_the_workload_says_what_is_good():
+    plan = make_plan(workload=Workload(goodput={"ttft": 0.5}), objective="goodput")
+    assert plan.maximize
+    assert plan.measure(make_run(1.0, metrics={"goodput": 3.0})) == {"goodput": 3.0}
 
 
 def test_a_metric_that_the_run_lacks_is_refused():
