@@ -9,7 +9,9 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["integers", "stride", "uniforms"]
+__all__ = ["integers", "stride", "uniforms", "uniforms_between"]
+
+BLOCK = 1024
 
 
 def integers(key: str, number: int) -> NDArray[np.uint32]:
@@ -21,6 +23,13 @@ def uniforms(key: str, number: int) -> NDArray[np.float64]:
     """Return *number* random values between 0 and 1, neither of which is among them."""
     values: NDArray[np.float64] = (integers(key, number) + 0.5) / 2**32
     return values
+
+
+def uniforms_between(key: str, begin: int, end: int) -> NDArray[np.float64]:
+    """Return the values from *begin* to *end* of a series that need not be drawn from its first one on."""
+    blocks = range(begin // BLOCK, (end - 1) // BLOCK + 1)
+    drawn = [uniforms(f"{key}/{block}", min(BLOCK, end - block * BLOCK)) for block in blocks]
+    return np.concatenate(drawn or [np.empty(0)])[begin - blocks.start * BLOCK :]
 
 
 @lru_cache(maxsize=8)

@@ -8,17 +8,17 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_msprof.requests.draws import uniforms
+from pytest_msprof.requests.draws import uniforms_between
 from pytest_msprof.workload_parts import Lengths
 
 __all__ = ["draw_lengths"]
 
 
-def draw_lengths(lengths: int | Lengths, key: str, number: int) -> list[int]:
-    """Return *number* lengths drawn by *key*; those of more begin with those of fewer."""
+def draw_lengths(lengths: int | Lengths, key: str, number: int, *, begin: int = 0) -> list[int]:
+    """Return *number* lengths of a series drawn by *key*, from its place *begin* on."""
     if isinstance(lengths, int):
         return [lengths] * number
-    drawn = _DRAWN[lengths.distribution](lengths, uniforms(key, number))
+    drawn = _DRAWN[lengths.distribution](lengths, uniforms_between(key, begin, begin + number))
     bounded = np.clip(np.rint(drawn), lengths.low, lengths.high)
     return [int(length) for length in bounded]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_msprof.requests.draws import uniforms
+from pytest_msprof.requests.draws import uniforms_between
 from pytest_msprof.requests.request import Request
 
 __all__ = ["Mixture"]
@@ -23,11 +23,14 @@ class Mixture:
 
     def spread(self, requests: list[Request]) -> list[Request]:
         """Return the next requests with their models."""
-        if not self._names:
+        if not (self._names and requests):
             return requests
         begin, self._seen = self._seen, self._seen + len(requests)
-        numbers = [place if request.session < 0 else request.session for place, request in enumerate(requests, begin)]
-        drawn = uniforms(self._key, max(numbers, default=0) + 1)[numbers]
+        numbers = np.array(
+            [place if request.session < 0 else request.session for place, request in enumerate(requests, begin)]
+        )
+        low, high = int(numbers.min()), int(numbers.max())
+        drawn = uniforms_between(self._key, low, high + 1)[numbers - low]
         places = np.searchsorted(self._edges[:-1], drawn, side="right").tolist()
         return [
             request if request.model else replace(request, model=self._names[place])

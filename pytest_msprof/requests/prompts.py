@@ -87,11 +87,9 @@ class _Stream:
 def _draws(vocabulary: Vocabulary, length: int, lead: Lead, key: str) -> Iterator[str]:
     """Give prompts without end, drawn by *key*; the first two words after the lead differ from prompt to prompt."""
     words, joint, size = vocabulary.words, vocabulary.joint, len(vocabulary.words)
-    fronts = list(range(size))
-    if not lead.tokens:
-        fronts = [index for index in fronts if vocabulary.front[index] <= length]
-    elif lead.tokens >= length:
+    if lead.tokens >= length:
         raise InvalidWorkload(f"a prompt of {length} tokens has nothing of its own after a prefix of {lead.tokens}")
+    fronts = range(size) if lead.tokens else vocabulary.fronts(length)
     if not fronts:
         wanted = min(vocabulary.front)
         raise InvalidWorkload(f"input_tokens is {length}, but the shortest text of this tokenizer has {wanted}")

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from pytest_msprof.requests.draws import uniforms
+from pytest_msprof.requests.draws import uniforms_between
 from pytest_msprof.requests.lengths import draw_lengths
 from pytest_msprof.requests.prompts import NO_LEAD, Lead, Prompts
 from pytest_msprof.requests.request import Request
@@ -32,7 +32,7 @@ class Synthetic:
         """Return the next requests; many at once or few at a time, they are the same."""
         begin, self._taken = self._taken, self._taken + number
         wanted, answers = (
-            draw_lengths(lengths, self._stream.key(name), self._taken)[begin:]
+            draw_lengths(lengths, self._stream.key(name), number, begin=begin)
             for name, lengths in (("input", self._workload.input_tokens), ("output", self._workload.output_tokens))
         )
         turns = list(islice(self._turns, number))
@@ -66,7 +66,7 @@ class Synthetic:
         shared, prefixes = self._workload.prefixes, self._prefixes
         if shared is None:
             return [NO_LEAD] * (self._taken - begin)
-        drawn = uniforms(self._stream.key("prefix"), self._taken)[begin:] / shared.share
+        drawn = uniforms_between(self._stream.key("prefix"), begin, self._taken) / shared.share
         return [prefixes[int(place * len(prefixes))] if place < 1 else NO_LEAD for place in drawn.tolist()]
 
     def _prompts_named(self, name: str) -> Prompts:

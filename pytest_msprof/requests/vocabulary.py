@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,16 @@ class Vocabulary:
     stands_alone: bool
     """Whether the tokenizer never looks across a joint, so that counts add up without a test."""
     folder: Path | None = field(default=None, compare=False)
+
+    def fronts(self, most: int) -> Sequence[int]:
+        """Return the places of the words that take at most so many tokens at the front of a text."""
+        if most >= self._longest_front:
+            return range(len(self.words))
+        return [place for place, tokens in enumerate(self.front) if tokens <= most]
+
+    @cached_property
+    def _longest_front(self) -> int:
+        return max(self.front)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from itertools import combinations, islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from tokenizers import models as token_models
 
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests import Growing, has_tokenizer, plan, prompts, tokenizer_digest
+from pytest_msprof.requests.draws import uniforms_between
 from pytest_msprof.requests.vocabulary import vocabulary_of
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
@@ -89,8 +93,8 @@ def test_the_bytes_do_not_depend_on_this_machine():
     assert first == ["mulo pufi muto zipu", "dire tofo tare pufu"]
     drawn = Workload(input_tokens=Lengths.lognormal(6, 3), output_tokens=Lengths.normal(30, 9), num_requests=4, seed=7)
     requests = plan(drawn, tokenizer=None).requests
-    assert [request.input_tokens for request in requests] == [11, 4, 4, 3]
-    assert [request.output_tokens for request in requests] == [26, 14, 32, 9]
+    assert [request.input_tokens for request in requests] == [12, 7, 8, 10]
+    assert [request.output_tokens for request in requests] == [22, 21, 35, 22]
 
 
 def test_each_seed_repeat_and_step_has_new_text(model):
@@ -151,6 +155,23 @@ def test_without_a_tokenizer_a_word_stands_for_a_token(tmp_path):
     assert not has_tokenizer(tmp_path)
     for prompt in prompts(Workload(input_tokens=9, num_requests=4), tokenizer=tmp_path):
         assert len(prompt.split()) == 9
+
+
+@given(st.integers(0, 5000), st.integers(0, 3000), st.integers(0, 3000))
+def test_a_series_may_be_drawn_from_any_place(begin, number, before):
+    whole = uniforms_between("key", max(begin - before, 0), begin + number)
+    assert np.array_equal(uniforms_between("key", begin, begin + number), whole[min(before, begin) :])
+
+
+def test_planning_imports_no_heavy_library(model):
+    code = (
+        "import sys; from pathlib import Path; from pytest_msprof import Lengths, Workload\n"
+        "from pytest_msprof.requests import plan\n"
+        "plan(Workload(input_tokens=Lengths.normal(40, 9), request_rate=5), tokenizer=Path(sys.argv[1]))\n"
+        "print([name for name in ('transformers', 'torch', 'scipy', 'optuna', 'pandas') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_too_many_different_prompts_of_one_token_are_refused(model):
