@@ -50,7 +50,7 @@ def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, pa
     ]
     complete = not (outcome.gave_up or outcome.stopped)
     measured = measure(samples, outcome.last_end - float(samples.start.min()), notes=tuple(notes), complete=complete)
-    return replace(measured, client=client, client_limited=limited)
+    return replace(measured, client=client, client_limited=limited, began=outcome.began)
 
 
 def _nothing(job: LoadJob, outcome: Outcome, place: str) -> str:

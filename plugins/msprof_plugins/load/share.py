@@ -47,6 +47,8 @@ class Outcome(NamedTuple):
     """In the order of the requests; times count from the begin."""
     numbers: NDArray[np.int64]
     """Which requests these are."""
+    began: float
+    """The moment of the monotonic clock from which their times count."""
     last_end: float
     """When the last one ended."""
     errors: Counter[str]
@@ -93,6 +95,7 @@ class Share:
         return Outcome(
             samples=samples,
             numbers=numbers,
+            began=self._begin,
             last_end=self.collector.last_end,
             errors=self.collector.errors,
             first_failure=self.collector.first_failure,
