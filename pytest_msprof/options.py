@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os.path
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,7 +13,7 @@ import pytest
 
 from pytest_msprof.errors import ConfigurationError, InvalidSettings
 
-__all__ = ["Options", "add_options", "as_usage_error"]
+__all__ = ["Options", "add_options", "as_usage_error", "keep_rootdir"]
 
 
 class _Option(NamedTuple):
@@ -62,6 +63,40 @@ def add_options(parser: pytest.Parser) -> None:
         elif option.kind == "list":
             ini = "args"
         parser.addini(dest, f"default of --msprof-{option.name}", type=ini, default=None)
+
+
+def keep_rootdir(config: pytest.Config) -> None:
+    """Let a value of ours, such as the PATH of `--msprof-model PATH`, say nothing about pytest's rootdir.
+
+    pytest looks for it before it knows the options of plugins and takes such a value for a test
+    path: what is measured would lie beside the model. Without an ini file the rootdir is what it
+    would have been; raises `pytest.UsageError` where the model's ini file was taken.
+    """
+    known, here = config.known_args_namespace, config.invocation_params.dir
+    taken = next(_values_taken_for_paths(config), None)
+    if taken is None or known.rootdir or known.inifilename:
+        return
+    paths = [here / given.partition("::")[0] for given in known.file_or_dir]
+    tests = [path if path.is_dir() else path.parent for path in paths if path.exists()] or [here]
+    root = config.rootpath
+    if config.inipath is None and not (root / "setup.py").is_file():
+        root = Path(os.path.commonpath([here, *tests]))
+        config._rootpath = root  # noqa: SLF001 - pytest has no public way; a version without it is refused below
+    if config.rootpath != root or not any(path.is_relative_to(root) for path in tests):
+        option, value = taken
+        raise pytest.UsageError(
+            f"msprof: pytest took the value of {option} for a test path, and its rootdir {config.rootpath} from "
+            f"there; write {option}={value}"
+        )
+
+
+def _values_taken_for_paths(config: pytest.Config) -> Iterator[tuple[str, str]]:
+    """Yield each option whose value stands by itself on the command line and names a file or folder, and the value."""
+    alone = [arg for arg in config.invocation_params.args if (config.invocation_params.dir / arg).exists()]
+    for option in _OPTIONS:
+        given = getattr(config.known_args_namespace, f"msprof_{option.name.replace('-', '_')}", None)
+        values = given if isinstance(given, list) else [given]
+        yield from ((f"--msprof-{option.name}", value) for value in values if value in alone)
 
 
 @dataclass(frozen=True, slots=True)

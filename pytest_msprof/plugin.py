@@ -40,6 +40,13 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    from pytest_msprof.options import keep_rootdir
+
+    keep_rootdir(early_config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     from pytest_msprof import benchmark_table, fixtures, reporter, without_benchmark
 

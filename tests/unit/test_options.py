@@ -21,7 +21,7 @@ def test_nothing_given_means_what_is_built_in(options, pytester):
     found = options()
 
     assert (found.engine, found.model, found.base_url, found.load) == ((), None, None, "builtin")
-    assert (found.concurrency, found.devices, found.repeat) == ((1,), ((),), 1)
+    assert (found.concurrency, found.devices, found.repeat) == ((), ((),), 1)
     assert (found.update_golden, found.fresh, found.strict) == (False, False, False)
     assert (found.report, found.study, found.keep, found.config) == (None, None, None, None)
     assert found.folder == pytester.path / ".msprof"
@@ -83,6 +83,38 @@ def test_a_model_is_looked_for_where_pytest_was_called_and_in_rootdir(options, p
 
     assert options("--msprof-model=models", f"--rootdir={pytester.path}").model == str(pytester.path / "models")
     assert options("--msprof-model=Qwen/Qwen3").model == "Qwen/Qwen3"
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    """Return a project with a suite, beside a model."""
+    for folder in ("project/suites", "models/tiny"):
+        (pytester.path / folder).mkdir(parents=True)
+    (pytester.path / "project" / "suites" / "test_it.py").touch()
+    monkeypatch.chdir(pytester.path / "project")
+    return pytester.path / "project"
+
+
+@pytest.mark.parametrize("suites", [["suites"], ["suites/test_it.py::test_it"], []])
+def test_where_a_model_lies_says_nothing_about_the_rootdir(project, pytester, suites):
+    def rootdir(*args):
+        return pytester.parseconfig(*args).rootpath
+
+    models = pytester.path / "models"
+    assert rootdir(*suites, "--msprof-model", "../models/tiny") == project
+    assert rootdir("--msprof-model", str(models / "tiny"), *suites) == project
+    assert rootdir("--msprof-model", "../models/tiny", *suites, f"--rootdir={models}") == models
+    (project / "pytest.ini").write_text("[pytest]")
+    assert rootdir(*suites, "--msprof-model", "../models/tiny") == project
+
+
+def test_the_ini_file_beside_a_model_is_not_the_one_of_the_suite(project, pytester):
+    (pytester.path / "models" / "pytest.ini").write_text("[pytest]")
+
+    with pytest.raises(pytest.UsageError, match=r"rootdir \S+/models from there; write --msprof-model=../models/tiny"):
+        pytester.parseconfig("--msprof-model", "../models/tiny", "suites")
+
+    assert pytester.parseconfig("--msprof-model=../models/tiny", "suites").rootpath == project
 
 
 @pytest.mark.parametrize(
