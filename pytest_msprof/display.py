@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from pytest_msprof.results import Value
+    from pytest_msprof.workload import Workload
 
 __all__ = [
     "ABSENT",
@@ -17,6 +18,7 @@ __all__ = [
     "duration",
     "field_values",
     "interval",
+    "load_value",
     "metric_value",
     "percent",
     "rate",
@@ -40,6 +42,11 @@ def seconds(value: float | None) -> str:
     rounded = float(f"{value:.2e}")
     scale, unit = next((known for known in TIME_UNITS if abs(rounded) >= known[0]), TIME_UNITS[-1])
     return f"{_three_digits(rounded / scale)} {unit}" if rounded else "0 s"
+
+
+def load_value(workload: Workload, load: float) -> str:
+    """Return what a search found as the load of *workload*: `concurrency 24`, or `3.2 request/s`."""
+    return rate(load, "request/s") if workload.request_rate is not None else f"concurrency {load:g}"
 
 
 def duration(value: float | None) -> str:

@@ -229,18 +229,21 @@ def _measured(config: pytest.Config) -> bool:
 
 
 def _study_lines(study: StudySummary) -> Iterator[str]:
-    from pytest_msprof.display import field_values, metric_value, shell_command
+    from pytest_msprof.display import field_values, load_value, metric_value, shell_command
 
     states = [trial.state for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     yield from _wrapped(
         f"study {_short(study.name)}: {len(states)} of {study.n_trials} trials ({counts or 'none yet'})"
     )
+    if study.stopped:
+        yield from _wrapped(f"stopped: {study.stopped}", indent=9)
     if study.winner is not None:
         best = study.trial(study.winner)
         name = "the default" if best.number == 0 else field_values(best.fields)
         roles = [entry.role for entry in study.confirmations if entry.number == best.number]
         name += " (the search's runner-up, ahead when confirmed)" if roles == ["runner-up"] else ""
+        name += "" if best.load is None else f" under {load_value(study.workload, best.load)}"
         yield from _wrapped(f"best:    {name}", indent=9)
     for confirmation in study.confirmations:
         if not confirmation.runs:

@@ -46,7 +46,11 @@ def next_trial(
     made = _proposed(session, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
     session.trials[item.nodeid] = made
     made.begin()
-    if slot.kind == "trial" and (known := _measured_before(session, made, engine, simulator)) is not None:
+    if (
+        slot.kind == "trial"
+        and study.plan.load == "fixed"
+        and (known := _measured_before(session, made, engine, simulator)) is not None
+    ):
         made.tell(known)
         _tell_hooks(item, made)
         pytest.skip(f"answered from run {known.id} of {known.started_at:%Y-%m-%d}: {made.infeasible or 'measured'}")
@@ -57,7 +61,7 @@ def _measured_before(
     session: MsprofSession, trial: Trial, engine: str, simulator: type[SimulatorInterface]
 ) -> Run | None:
     """Return a run of the same configuration that another study left, None where there is none that can answer."""
-    if session.options.fresh or session.options.base_url:
+    if session.options.fresh or session.options.base_url or not trial.is_fixed:
         return None
     operator = session.operator(simulator)
     folder = operator.tokenizer_path
@@ -191,10 +195,13 @@ def settle(item: pytest.Function) -> Iterator[None]:
         facts = item.stash.setdefault(FACTS, {})
         facts["log_tail"] = getattr(error, "log_tail", "")
         _tell_hooks(item, trial)
+        if trial.measured:
+            return
         pytest.skip(f"{getattr(error, 'failure', 'client errors')}: {error}")
     except BaseException:
         trial.release()
         raise
+    trial.conclude()
     if not trial.told:
         trial.release()
         pytest.fail(f"the body of {item.name} never called trial.tell(run)", pytrace=False)

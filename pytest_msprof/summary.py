@@ -12,11 +12,19 @@ from pytest_msprof.comparison import Comparison, Delta
 from pytest_msprof.results import Run, Value
 from pytest_msprof.workload import Workload
 
-__all__ = ["Confirmation", "SessionSummary", "StudySummary", "TrialRecord"]
+__all__ = ["Confirmation", "LoadPoint", "SessionSummary", "StudySummary", "TrialRecord"]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class LoadPoint(_Frozen):
+    """One load that a trial sent to its live service."""
+
+    load: float
+    """Concurrency, or request rate where the workload has one."""
+    metrics: dict[str, float]
 
 
 class TrialRecord(_Frozen):
@@ -30,6 +38,10 @@ class TrialRecord(_Frozen):
     """The objective, in its metric's unit; None where it was not measured."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """The objective and every constrained metric, by name (`ttft.p50`)."""
+    load: float | None = None
+    """The concurrency or rate that was found for it; None where the load is fixed."""
+    loads: tuple[LoadPoint, ...] = ()
+    """Every load that was measured to find it."""
     reason: str = ""
     """Why it is infeasible or failed, one line."""
     failure: str = ""
@@ -81,6 +93,8 @@ class StudySummary(_Frozen):
     """Ready-to-run command line of the winner."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Environment variables the command needs."""
+    stopped: str = ""
+    """Why the search ended before its trials were spent, empty where it did not."""
     notes: tuple[str, ...] = ()
 
     @property

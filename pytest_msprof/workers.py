@@ -39,8 +39,8 @@ def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study
 
 
 def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[Slot]) -> bool:
-    """Say whether trials are missing, or confirming launches before a result."""
-    if len(study.records()) < sum(1 for other in before if other.kind == "trial"):
+    """Say whether trials are missing that the study still wants, or confirming launches before a result."""
+    if not study.stopped() and len(study.records()) < sum(1 for other in before if other.kind == "trial"):
         return True
     roles = study.to_confirm()
     wanted = sum(1 for other in before if other.kind == "confirm" and other.role in roles)

@@ -50,6 +50,11 @@ class ConstrainedGPSampler(BaseSampler):
         self._startup = n_startup_trials
         self._constraints = constraints_func
         self._random = RandomSampler(seed=self._seed)
+        self.expected_gain: float | None = None
+        """What the last proposal promised: improvement relative to the best × P(feasible) × P(no crash).
+
+        None before there is a best, and where the proposal was meant to fill the space.
+        """
 
     def reseed_rng(self) -> None:
         """Take other random numbers than the sampler this one was copied from."""
@@ -68,6 +73,7 @@ class ConstrainedGPSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose a point; empty in a space that no trial has shown yet."""
+        self.expected_gain = None
         if not search_space:
             return {}
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
@@ -108,6 +114,10 @@ class ConstrainedGPSampler(BaseSampler):
         for column in range(excess.shape[1]):
             merit *= _probability_met(points, excess[:, column], at)
         merit *= _probability_alive(cube, finished, at) ** 2  # a crash teaches less than a miss, and costs as much
+        if np.any(feasible):
+            self.expected_gain = float(np.max(merit)) / _unit(
+                [float(_value(other) or 0.0) for other in measured], float(values[feasible].max())
+            )
         return candidates[int(np.argmax(merit))]
 
     def _excesses(self, trials: Sequence[FrozenTrial]) -> Array:
@@ -132,6 +142,11 @@ def _scores(values: Sequence[float], direction: StudyDirection) -> Array:
     if np.all(found > 0):
         found = np.log(found)
     return found if direction == StudyDirection.MAXIMIZE else -found
+
+
+def _unit(measured: Sequence[float], best: float) -> float:
+    """Return the score that is once the best value: 1 for logarithms."""
+    return 1.0 if min(measured) > 0 else abs(best) or 1.0
 
 
 def _farthest(cube: Cube, taken: Sequence[Mapping[str, Any]], generator: np.random.Generator) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pytest_msprof.comparison import Delta, contrast
-from pytest_msprof.display import change, field_values, metric_value, percent
+from pytest_msprof.display import change, field_values, load_value, metric_value, percent
 from pytest_msprof.errors import MsprofError
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
 from pytest_msprof.tuning.plan import Role, TunePlan
+from pytest_msprof.tuning.stopping import failure_classes
 from pytest_msprof.tuning.study import TuneStudy
 
 __all__ = ["Outcome", "conclude"]
@@ -60,6 +60,7 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
             verdict=verdict,
             command=command,
             environment=environment,
+            stopped=study.stopped(),
         ),
         failure,
     )
@@ -151,7 +152,7 @@ def _verdict(
     if not records:
         return "nothing was measured yet", ""
     if all(record.state == "failed" for record in records):
-        text = f"all {len(records)} trials failed: {_classes(records)}"
+        text = f"all {len(records)} trials failed: {failure_classes(records)}"
         return text, text
     if winner is None:
         text = _nothing_met(plan, records)
@@ -160,13 +161,23 @@ def _verdict(
         return _unconfirmed(plan, records, winner), ""
     if winner == 0:
         return "keep the default: no other configuration held up against it when confirmed", ""
-    return _against_default(records, confirmations, winner, deltas)
+    return _against_default(plan, records, confirmations, winner, deltas)
+
+
+def _described(plan: TunePlan, record: TrialRecord) -> str:
+    """Return a configuration on one line, and the load that was found for it."""
+    name = "the default" if record.number == 0 else field_values(record.fields)
+    return name if record.load is None else f"{name} under {load_value(plan.workload, record.load)}"
 
 
 def _against_default(
-    records: Sequence[TrialRecord], confirmations: Sequence[Confirmation], winner: int, deltas: Sequence[Delta]
+    plan: TunePlan,
+    records: Sequence[TrialRecord],
+    confirmations: Sequence[Confirmation],
+    winner: int,
+    deltas: Sequence[Delta],
 ) -> tuple[str, str]:
-    fields = field_values(next(record.fields for record in records if record.number == winner))
+    fields = _described(plan, next(record for record in records if record.number == winner))
     default = _role(confirmations, 0)
     if default is None or not deltas:
         missing = "the default could not be measured" if default is None else "no fresh launch confirmed it"
@@ -207,24 +218,19 @@ def _interval(delta: Delta) -> str:
 
 def _unconfirmed(plan: TunePlan, records: Sequence[TrialRecord], winner: int) -> str:
     best = next(record for record in records if record.number == winner)
-    name = "the default" if winner == 0 else field_values(best.fields)
-    return f"best of one launch each, not confirmed: {name} at {metric_value(plan.objective, best.value)}"
+    found = metric_value(plan.objective, best.value)
+    return f"best of one launch each, not confirmed: {_described(plan, best)} at {found}"
 
 
 def _nothing_met(plan: TunePlan, records: Sequence[TrialRecord]) -> str:
     measured = [record for record in records if record.metrics]
     if not measured:
-        return f"no trial was measured: {_classes(records)}"
+        return f"no trial was measured: {failure_classes(records)}"
     closest = min(measured, key=lambda record: max(plan.violations(record.metrics).values(), default=0.0))
     held = any(record.state == "measured" for record in records)
     when = "when confirmed" if held else "in any trial"
     missed = plan.infeasible(closest.metrics) or "met in the search, missed by fresh launches"
-    return f"nothing met the constraints {when}; closest: {field_values(closest.fields)} with {missed}"
-
-
-def _classes(records: Sequence[TrialRecord]) -> str:
-    counts = Counter(record.failure or record.state for record in records if record.state == "failed")
-    return ", ".join(f"{count} × {name}" for name, count in counts.most_common())
+    return f"nothing met the constraints {when}; closest: {_described(plan, closest)} with {missed}"
 
 
 def _command(

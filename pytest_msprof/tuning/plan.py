@@ -16,7 +16,11 @@ from pytest_msprof.workload import Workload
 
 __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 
-LOADS = ("fixed",)
+LOADS = ("fixed", "max_under_slo", "sweep")
+TIGHTENED = 0.1
+"""Share by which limits are tightened while searching: one run is noisy, and the winner must hold them again."""
+BY_HAND = ("CONCURRENCY", "MAXCONCURRENCY", "REQUESTRATE")
+"""Fields of a space that set the load."""
 Role = Literal["winner", "runner-up", "default"]
 ROLES: tuple[Role, ...] = ("winner", "runner-up", "default")
 
@@ -92,6 +96,25 @@ class TunePlan:
         if self.minutes is not None and not (isinstance(self.minutes, int | float) and self.minutes > 0):
             raise ConfigurationError(f"tune needs minutes above 0, but got {self.minutes!r}")
         self._check_metrics()
+        if self.load != "fixed":
+            self._check_load()
+
+    def _check_load(self) -> None:
+        """Refuse a load that is to be found and is given."""
+        asked = self.workload
+        if asked.stages or asked.keeps_times or asked.arrival == "burst":
+            raise ConfigurationError(
+                f"tune(load={self.load!r}) sets the load itself: the workload must not have stages, a burst or times"
+            )
+        if given := [entry.name for entry in self.space if entry.name.upper() in BY_HAND]:
+            raise ConfigurationError(
+                f"tune(load={self.load!r}) finds the load inside each trial, so the space must not have {given[0]!r}"
+            )
+        if self.load == "max_under_slo" and not self._straining():
+            raise ConfigurationError(
+                "tune(load='max_under_slo') needs a limit that a heavier load can break, such as "
+                f"subject_to={{'ttft.p99': 0.5}}, but got {dict(self.subject_to)!r}"
+            )
 
     def _check_metrics(self) -> None:
         if not isinstance(self.subject_to, Mapping):
@@ -166,6 +189,31 @@ class TunePlan:
     def _excess(name: str, value: float, limit: float) -> float:
         relative = value / limit - 1
         return relative if metric(name).better == "lower" else -relative
+
+    def tightened(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the violations of the limits as a search sees them, a tenth stricter than they are."""
+        return {name: self._excess(name, metrics[name], self._strict(name)) for name in self.subject_to}
+
+    def strain(self, metrics: Mapping[str, float]) -> float:
+        """Return the worst metric over its tightened limit, among those that a heavier load makes worse; ≤ 1 holds."""
+        return max((self._ratio(name, metrics[name]) for name in self._straining()), default=0.0)
+
+    def _straining(self) -> list[str]:
+        return [name for name in self.subject_to if metric(name).distribution or metric(name).unit == "1"]
+
+    def _ratio(self, name: str, value: float) -> float:
+        limit = self._strict(name)
+        if metric(name).better == "lower":
+            return value / limit
+        missing, allowed = 1 - value, 1 - limit
+        return missing / allowed if allowed > 0 else math.inf if missing > 0 else 0.0
+
+    def _strict(self, name: str) -> float:
+        """Return the tightened limit; a share of requests stays as it is, since there is nothing above all of them."""
+        found, limit = metric(name), self.subject_to[name]
+        if found.unit == "1":
+            return limit
+        return limit * (1 - TIGHTENED if found.better == "lower" else 1 + TIGHTENED)
 
     def infeasible(self, metrics: Mapping[str, float]) -> str:
         """Say which constraints *metrics* miss, empty when all are met."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
-from pytest_msprof.summary import TrialRecord
+from pytest_msprof.summary import LoadPoint, TrialRecord
 from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
+from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
 from pytest_msprof.tuning.proposals import parameters, suggest, unseen
 from pytest_msprof.tuning.samplers import Offer, make_sampler
+from pytest_msprof.tuning.stopping import reason_to_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,8 @@ ATTEMPTS = 20
 """Proposals of the sampler that may be refused or known before a point is drawn by lot."""
 PRIOR = "prior"
 """The study's attribute that holds what an earlier one found best."""
+GAIN = "gain"
+"""The attribute of a trial that holds the improvement which the sampler expected of it."""
 STARTS = "starts"
 """The constraint that a crashed configuration violates."""
 
@@ -126,14 +130,21 @@ class TuneStudy:
         ranked = self.ranking()
         return {role: number for role, number in ranked.items() if role == "default" or number != ranked.get("default")}
 
+    def stopped(self) -> str:
+        """Say why nothing more will be proposed, empty where the study goes on."""
+        finished = sorted(self._finished(), key=lambda trial: int(trial.user_attrs["number"]))
+        return reason_to_stop(self.records(), [trial.user_attrs.get(GAIN) for trial in finished])
+
     # Ask and tell
 
     def ask(self) -> Proposal:
         """Propose a configuration that was not measured before: the default first.
 
-        Raises `Exhausted` when the space holds nothing new.
+        Raises `Exhausted` when the space holds nothing new, and when going on promises nothing.
         """
         with self._turn(), _quiet():
+            if reason := self.stopped():
+                raise Exhausted(reason)
             known = self._known()
             if "default" not in known:
                 return self._accept(*self._default_trial(), default=True)
@@ -152,6 +163,7 @@ class TuneStudy:
                 elif (key := digest(fields)) in known:
                     self._answer(trial, known[key])
                 else:
+                    trial.set_user_attr(GAIN, getattr(self._study.sampler, "expected_gain", None))
                     return self._accept(trial, fields)
             trial = self._started(drawn)
             return self._accept(trial, suggest(trial, self.plan.space))
@@ -161,15 +173,40 @@ class TuneStudy:
         guesses = [fitted(self.plan.space, fields) for fields in self.attributes.get(PRIOR, ())]
         return next((guess for guess in guesses if guess is not None and digest(guess) not in known), None)
 
-    def tell(self, proposal: Proposal, run: Run) -> dict[str, float]:
-        """Report a measurement; returns the metrics. A second report of one proposal is ignored."""
+    def loads(self, confirmed: int | None = None) -> LoadSearch:
+        """Return the loads of a new trial, or the one load at which the trial *confirmed* is measured again."""
+        plan = self.plan
+        if plan.load == "fixed":
+            return OneLoad(plan, plan.workload)
+        known = {record.number: record.load for record in self.records() if record.load is not None}
+        if confirmed is not None:
+            found = known.get(confirmed)
+            return OneLoad(plan, plan.workload if found is None else Axis.of(plan.workload).at(found))
+        return make_loads(plan, start=known.get(self.ranking().get("winner", -1)))
+
+    def tell(
+        self, proposal: Proposal, run: Run, *, load: float | None = None, seen: Sequence[Seen] = ()
+    ) -> dict[str, float]:
+        """Report a measurement; returns the metrics. A second report of one proposal is ignored.
+
+        Where the trial tried several loads, *run* is the one that stands for it, *load* says where
+        it stood, and *seen* is everything that was measured.
+        """
         metrics = self.plan.measure(run)
         if proposal.told:
             return metrics
-        for name, excess in self.plan.violations(metrics).items():
+        for name, excess in self.plan.tightened(metrics).items():
             proposal.trial.set_constraint(name, excess)
         proposal.trial.set_constraint(STARTS, -1.0)
-        facts = {"metrics": metrics, "run_ids": [run.id], "duration": time.monotonic() - proposal.asked_at}
+        others = [entry.run.id for entry in seen if entry.run.id != run.id]
+        facts: dict[str, Any] = {
+            "metrics": metrics,
+            "missed": [name for name, excess in self.plan.violations(metrics).items() if excess > 0],
+            "run_ids": [run.id, *others],
+            "duration": time.monotonic() - proposal.asked_at,
+        }
+        if self.plan.load != "fixed":
+            facts |= {"load": load, "loads": [[entry.load, entry.metrics] for entry in seen]}
         self._finish(proposal, facts, value=metrics[self.plan.objective])
         return metrics
 
@@ -301,7 +338,7 @@ class TuneStudy:
 def _record(trial: FrozenTrial) -> TrialRecord:
     facts: dict[str, Any] = trial.user_attrs.get("facts", {})
     failed = bool(facts.get("failure"))
-    missed = [name for name, excess in trial.constraints.items() if excess > 0 and name != STARTS]
+    missed = facts.get("missed", [name for name, excess in trial.constraints.items() if excess > 0 and name != STARTS])
     state: Any = "failed" if failed else "infeasible" if missed else "measured"
     return TrialRecord(
         number=trial.user_attrs["number"],
@@ -309,6 +346,8 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         state=state,
         value=None if failed else trial.value,
         metrics=facts.get("metrics", {}),
+        load=facts.get("load"),
+        loads=tuple(LoadPoint(load=load, metrics=metrics) for load, metrics in facts.get("loads", ())),
         reason=facts.get("reason", "") or ("misses " + ", ".join(missed) if missed else ""),
         failure=facts.get("failure", ""),
         log_tail=facts.get("log_tail", ""),

@@ -9,6 +9,7 @@ from typing import Any
 from pytest_msprof.errors import MetricMissing, MsprofError
 from pytest_msprof.results import Run, Value
 from pytest_msprof.tuning.leases import my_lease
+from pytest_msprof.tuning.loads import LoadSearch
 from pytest_msprof.tuning.plan import Slot
 from pytest_msprof.tuning.study import Proposal, TuneStudy
 from pytest_msprof.workload import Workload
@@ -34,14 +35,30 @@ class Trial:
     released: bool = False
     infeasible: str = ""
     """Which constraints the measurement missed, empty when it met them all."""
+    _loads: LoadSearch = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Know which loads will be sent."""
+        self._loads = self._study.loads(None if self._proposal else self.number)
 
     def workloads(self) -> Iterator[Workload]:
-        """Yield the loads to send, on the live service."""
-        workload = self._study.plan.workload
+        """Yield the loads to send, on the live service; the next one follows from what `tell` got.
+
+        They end when the trial knows enough, or when the last one was not told.
+        """
+        loads = self._loads
+        while (workload := loads.workload) is not None:
+            before = len(loads.seen)
+            yield self._by_hand(workload)
+            if len(loads.seen) == before:
+                return
+
+    def _by_hand(self, workload: Workload) -> Workload:
+        """Return *workload* under the load that fields of the space set."""
         given = {name.upper(): value for name, value in self.fields.items()}
         concurrency = given.get("CONCURRENCY", given.get("MAXCONCURRENCY"))
         rate = given.get("REQUESTRATE")
-        yield workload.with_load(
+        return workload.with_load(
             concurrency=int(concurrency) if concurrency else None, request_rate=float(rate) if rate else None
         )
 
@@ -54,19 +71,33 @@ class Trial:
         return True
 
     def tell(self, run: Run) -> None:
-        """Report what was measured.
+        """Report what was measured under the load that was yielded last.
 
         Raises `MetricMissing` when *run* lacks the objective or a constrained metric.
         """
-        plan = self._study.plan
-        metrics = self._study.tell(self._proposal, run) if self._proposal else plan.measure(run)
-        self.infeasible = plan.infeasible(metrics)
-        if self._proposal is None and not self.told:
-            self._confirm({"run": run.id, "metrics": metrics, "broken": self.infeasible})
+        if self.told:
+            self._study.plan.measure(run)
+            return
+        self._loads.tell(run)
+        if self._loads.workload is None:
+            self.conclude()
+
+    def conclude(self) -> None:
+        """Report the load that stands for the trial, where one was told: the body may have stopped early."""
+        if self.told or not self._loads.seen:
+            return
         self.told = True
+        answer = self._loads.answer
+        self.infeasible = self._study.plan.infeasible(answer.metrics)
+        if self._proposal is not None:
+            self._study.tell(self._proposal, answer.run, load=answer.load, seen=self._loads.seen)
+        else:
+            self._confirm({"run": answer.run.id, "metrics": answer.metrics, "broken": self.infeasible})
 
     def fail(self, error: MsprofError) -> None:
-        """Report that this configuration could not be measured."""
+        """Report that this configuration could not be measured; a load that held before the failure counts."""
+        if self._loads.has_held:
+            self.conclude()
         if self.told:
             return
         self.told = True
@@ -75,6 +106,16 @@ class Trial:
             self._confirm({"failure": failure, "reason": str(error)})
         else:
             self._study.fail(self._proposal, failure, str(error), getattr(error, "log_tail", ""))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its load is the one of the mark, which an earlier study may have measured."""
+        return self._study.plan.load == "fixed"
+
+    @property
+    def measured(self) -> bool:
+        """Whether a load was measured that stands for it."""
+        return self.told and bool(self._loads.seen)
 
     def begin(self) -> None:
         """Let other workers know who makes a confirming launch."""

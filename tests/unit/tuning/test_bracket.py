@@ -1,0 +1,101 @@
+"""A bracket finds the largest load within the limits, and does not believe one outlier."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_msprof.tuning.bracket import Bracket
+
+
+def searched(strain, start=8.0, **options):
+    """Tell a bracket everything it asks for; return it and the loads in turn."""
+    bracket, loads = Bracket(start, **options), []
+    while (load := bracket.load) is not None:
+        loads.append(load)
+        bracket.tell(strain(load))
+    return bracket, loads
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("start", [1.0, 60.0, 2000.0])
+def test_a_smooth_limit_is_found_within_eight_percent(power, start):
+    bracket, loads = searched(lambda load: (load / 100) ** power, start)
+
+    assert 100 / 1.09 <= bracket.best <= 100
+    assert len(loads) <= 9
+
+
+def test_six_loads_reach_99_percent_of_a_queue_that_fills_up_on_the_mean():
+    draw = random.Random(0)
+    found = []
+    for _ in range(200):
+        edge = math.exp(draw.uniform(math.log(4), math.log(900)))
+        start = max(1, edge * math.exp(draw.gauss(0, 0.7)))
+        bracket, loads = searched(
+            lambda load, edge=edge: (1 + 0.6 * load / edge) / max(1e-3, 9.6 - 8 * load / edge), start
+        )
+        found.append((bracket.best / math.floor(edge), len(loads)))
+
+    assert sum(share for share, _ in found) / len(found) >= 0.99
+    assert sum(number for _, number in found) / len(found) <= 6
+
+
+def test_one_outlier_far_below_the_truth_does_not_close_the_bracket():
+    seen = set()
+
+    def strain(load):
+        outlier = not seen
+        seen.add(load)
+        return 1.6 if outlier else load / 100
+
+    bracket, _ = searched(strain, 50.0)
+
+    assert bracket.best >= 92
+
+
+def test_a_wide_miss_needs_no_second_look():
+    _, loads = searched(lambda load: 0.9 if load <= 10 else 5.0, 10.0)
+
+    assert max(loads[-2:]) <= 12
+
+
+def test_a_load_beyond_what_anything_bears_leaves_the_lightest():
+    bracket, loads = searched(lambda load: 3 + load, 50.0)
+
+    assert (bracket.best, bracket.answer) == (None, 1.0)
+    assert loads[-1] == 1
+
+
+def test_nothing_that_the_service_cannot_bear_ends_at_the_highest_load():
+    bracket, _ = searched(lambda _: 0.0, 8.0, most=64)
+
+    assert bracket.best == 64
+
+
+def test_a_bracket_that_closed_hears_nothing_more():
+    bracket, _ = searched(lambda load: load / 10)
+
+    with pytest.raises(ValueError, match="closed"):
+        bracket.tell(0.5)
+
+
+@given(
+    edge=st.floats(0.5, 5000),
+    start=st.floats(1, 4096),
+    power=st.floats(0.1, 6),
+    whole=st.booleans(),
+    strains=st.lists(st.floats(0, 1e6) | st.just(math.inf), max_size=3),
+)
+def test_every_load_lies_within_the_bounds_and_is_asked_once(edge, start, power, whole, strains):
+    noise = iter(strains)
+    bracket, loads = searched(lambda load: next(noise, (load / edge) ** power), start, whole=whole)
+
+    assert all(1 <= load <= 4096 for load in loads)
+    assert len(set(loads)) == len(loads) <= 12
+    assert not whole or all(load == int(load) for load in loads)
+    assert bracket.answer in loads
