@@ -11,10 +11,16 @@ from typing import Any, NamedTuple, Self
 import pytest
 
 from msprof_plugins.load import StreamingLoad
-from msprof_plugins.load.dialects import DIALECTS, find_dialect
+from msprof_plugins.load.bodies import Bodies
+from msprof_plugins.load.dialects import DIALECTS, Piece, find_dialect
 from pytest_msprof.errors import LoadError
 from pytest_msprof.interfaces import LoadJob, Target
+from pytest_msprof.requests import Request
 from pytest_msprof.workload import Workload
+
+CONFIG = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
+GREEDY = {"generation_config": json.dumps(CONFIG)}
+SAMPLED = {**CONFIG, "top_p": 0.5, "do_sample": True}
 
 
 class Heard(NamedTuple):
@@ -208,3 +214,47 @@ def test_an_error_inside_an_answer_is_a_failure_in_every_dialect(server, ask, en
     (server.streams if streaming else server.says)(error)
     with pytest.raises(LoadError, match=r"error event: 2.*out of memory"):
         ask(endpoint, stream=streams)
+
+
+class Shouting:
+    """An endpoint of somebody else's: words in capitals, one a line, and the last line says so."""
+
+    says_end = True
+
+    def __init__(self, *, streams: bool = True) -> None:
+        self.streams = streams
+
+    def path_for(self, model: str) -> str:
+        return f"/shout/{model}"
+
+    def body(self, request, *, model, options):
+        return {"words": request.prompt.upper(), "most": options["max_tokens"]}
+
+    def read(self, event) -> Piece:
+        return Piece(text=event["word"], finish_reason="stop" if event.get("last") else "")
+
+
+def test_a_dialect_of_somebody_elses_is_spoken(server, ask, monkeypatch):
+    monkeypatch.setitem(DIALECTS, "shout", Shouting)
+    server.streams({"word": "A"}, {"word": "B", "last": True})
+    found, heard = ask("shout")
+    assert heard.path == "/shout/base"
+    assert heard.body["words"].isupper()
+    assert heard.body["most"] == 4
+    assert found.samples.output_tokens.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "workload", "told"),
+    [
+        ({"ignore_eos": True, "min_tokens": 4}, {}, {"ignore_eos": True, "min_tokens": 4}),
+        ({"ignore_eos": True, "min_tokens": 4}, {"ignore_eos": False}, {}),
+        (GREEDY, {}, GREEDY),
+        (GREEDY, {"ignore_eos": False}, {"temperature": 0, "max_tokens": 4}),
+        (GREEDY, {"sampling": {"top_p": 0.5}}, {"generation_config": json.dumps(SAMPLED), "top_p": 0.5}),
+    ],
+)
+def test_answers_end_and_are_sampled_in_each_engines_own_words(options, workload, told):
+    target = Target("http://127.0.0.1", "base", None, lambda _n: options)
+    bodies = Bodies(find_dialect("completions", streams=False), Workload(**workload), target)
+    assert bodies.body(Request("p")) == {"model": "base", "stream": False, "prompt": "p", **told}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +16,10 @@ __all__ = ["Bodies"]
 
 FORCING = ("ignore_eos", "min_tokens")
 """Options that make an engine go on where the model would end."""
+
+
+CONFIG = "generation_config"
+"""How `transformers serve` is told: JSON inside the JSON, in the place of the model's own configuration."""
 
 
 class Bodies:
@@ -35,7 +41,22 @@ class Bodies:
         return self._dialect.path_for(request.model or self._target.model)
 
     def _options_for(self, output_tokens: int) -> dict[str, Any]:
-        options = dict(self._target.request_options(output_tokens))
+        options, sampling = dict(self._target.request_options(output_tokens)), self._workload.sampling
         if not self._workload.ignore_eos:
-            options = {name: value for name, value in options.items() if name not in FORCING}
-        return {**options, **self._workload.sampling}
+            options = _unforced(options)
+        if sampling and CONFIG in options:
+            options[CONFIG] = _sampled(options[CONFIG], sampling)
+        return {**options, **sampling}
+
+
+def _unforced(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *options* that let the model end; a generation config would put the model's own aside."""
+    kept = {name: value for name, value in options.items() if name not in (*FORCING, CONFIG)}
+    if CONFIG in options:
+        kept |= {"temperature": 0, "max_tokens": json.loads(options[CONFIG])["max_new_tokens"]}
+    return kept
+
+
+def _sampled(config: str, sampling: Mapping[str, Any]) -> str:
+    """Return a generation config that samples; what stands beside it in the body does not switch that on."""
+    return json.dumps({**json.loads(config), **sampling, "do_sample": sampling.get("temperature", 1) != 0})
