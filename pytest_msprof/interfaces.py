@@ -75,6 +75,11 @@ class SimulatorInterface(CustomProcess, ABC):
         return f"{scheme}://{rest.split('/', 1)[0]}"
 
     @property
+    def metrics_url(self) -> str:
+        """Where the engine tells what it counts; empty is `/metrics` below `root_url`."""
+        return ""
+
+    @property
     def served_model(self) -> str:
         """The name of the model, as requests must give it."""
         command = getattr(getattr(self, "config", None), "command", None)

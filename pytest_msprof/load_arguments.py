@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="the service, such as http://127.0.0.1:8000")
     parser.add_argument("--model", default="", metavar="NAME", help="name of the model (the one the service lists)")
     parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="folder of tokenizer.json, for exact lengths")
+    parser.add_argument("--metrics-url", default="", metavar="URL", help="what the service counts (URL/metrics)")
     _add_workload(parser.add_argument_group("load"))
     _add_objectives(parser.add_argument_group("objectives"))
     out = parser.add_argument_group("output")

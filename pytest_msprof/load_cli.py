@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any
 from pytest_msprof.errors import ConfigurationError, LoadError, StoreError, UnknownName
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import LoadGenerator, LoadJob, SimulatorInterface, Target
+from pytest_msprof.json_files import write_json
 from pytest_msprof.live_line import live_line
 from pytest_msprof.load_arguments import add_arguments, objectives_of, workload_of
 from pytest_msprof.load_figures import figures, lines
 from pytest_msprof.monitors import Monitor, Watched
+from pytest_msprof.objectives import Objective
 from pytest_msprof.redaction import redact
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run
@@ -33,6 +35,7 @@ __all__ = ["add_arguments", "main"]
 GENERATOR = "builtin"
 ENGINE = "external"
 MISSED = 1
+STDOUT = "-"
 
 
 def main(args: argparse.Namespace) -> int:
@@ -46,18 +49,27 @@ def main(args: argparse.Namespace) -> int:
     workload, objectives = workload_of(args), objectives_of(args)
     if any(wanted.metric == "goodput" for wanted in objectives) and not workload.goodput:
         raise ConfigurationError("goodput needs to know what a good request is: give --goodput, such as ttft:0.5")
+    if args.json not in (None, STDOUT) and not Path(args.json).parent.is_dir():
+        raise ConfigurationError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
     run = _run(args, workload)
-    if args.json:
-        text = json.dumps(figures(run, objectives), indent=2, allow_nan=False) + "\n"
-        sys.stdout.write(text) if args.json == "-" else Path(args.json).write_text(text, encoding="utf-8")
-    if args.json != "-":
-        print("\n".join(lines(run, objectives)))
+    _tell(run, objectives, args.json)
     missed = [found for wanted in objectives if not (found := wanted.judge(run)).met]
     for found in missed:
         print(f"pytest-msprof: missed: {found.text}", file=sys.stderr)
     if objectives and run.client_limited:
         print(f"pytest-msprof: no verdict: the client was the bottleneck: {run.client_limited}", file=sys.stderr)
     return MISSED if missed or (objectives and run.client_limited) else 0
+
+
+def _tell(run: Run, objectives: Sequence[Objective], destination: str | None) -> None:
+    """Print the figures, as JSON where the user wants them so."""
+    if destination == STDOUT:
+        json.dump(figures(run, objectives), sys.stdout, indent=1, allow_nan=False)
+        print()
+        return
+    if destination:
+        write_json(Path(destination), figures(run, objectives))
+    print("\n".join(lines(run, objectives)))
 
 
 def _run(args: argparse.Namespace, workload: Workload) -> Run:
@@ -89,7 +101,10 @@ def _measured(
     from pytest_msprof.hardware import device_kind, hardware
 
     target, started_at = _target(args, simulator), datetime.now(UTC)
-    watched, facts = Watched(target.base_url, target.api_key), redact(dict(simulator.describe()))
+    watched, facts = (
+        Watched(target.base_url, target.api_key, metrics_url=args.metrics_url),
+        redact(dict(simulator.describe())),
+    )
     with _interruptible() as stop, live_line() as show:
         job = LoadJob(
             workload=workload, target=target, folder=partial.folder, sink=partial.write, progress=show, stop=stop

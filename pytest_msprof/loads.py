@@ -99,12 +99,14 @@ class Loader:
 
     def _measure(self, job: LoadJob, service: Service) -> Measurement:
         registered = self._session.registry.monitors
-        return run_load(
-            self._generator,
-            job,
-            monitors={name: registered.make(name) for name in registered.names()},
-            watched=Watched(service.base_url, service.target.api_key, service.process.pid if service.process else None),
+        watched = Watched(
+            base_url=service.base_url,
+            api_key=service.target.api_key,
+            pid=service.process.pid if service.process else None,
+            metrics_url=service.simulator.metrics_url,
         )
+        monitors = {name: registered.make(name) for name in registered.names()}
+        return run_load(self._generator, job, monitors=monitors, watched=watched)
 
     def _succeeded(self, measurement: Measurement) -> Measurement:
         if measurement.completed:

@@ -172,6 +172,23 @@ def test_what_cannot_be_meant_ends_with_2_before_anything_is_sent(options, messa
     assert message in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_take_the_figures_is_refused_before_anything_is_sent(tmp_path, capsys):
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["load", url, "--json", str(tmp_path / "missing" / "load.json")]) == 2
+    assert f"there is no folder {tmp_path / 'missing'}" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_ends_the_load_with_the_name_of_the_file(url, tmp_path):
+    script = (
+        "import resource, sys; from pytest_msprof.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); sys.exit(main(sys.argv[1:]))"
+    )
+    options = ["load", url, "--num-requests", "400", "--concurrency", "20", "--output", str(tmp_path / "run")]
+    ended = subprocess.run([sys.executable, "-c", script, *options], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.search(r"run\.partial/samples\.msb: File too large", ended.stderr)
+
+
 @pytest.mark.parametrize("text", ["ttft", "ttft:fast", "ttft:nan", "ttft>0.5", ""])
 def test_a_limit_that_is_none_is_refused_with_an_example(text, capsys):
     with pytest.raises(SystemExit) as ending:

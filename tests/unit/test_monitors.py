@@ -115,6 +115,19 @@ def test_a_service_without_metrics_is_not_watched():
     assert not ServerMonitor().start(Watched(f"http://127.0.0.1:{free_port()}"))
 
 
+def test_the_metrics_may_be_elsewhere_than_the_requests(service):
+    url, asked = service
+    monitor = ServerMonitor()
+    assert monitor.start(Watched("http://127.0.0.1:1", metrics_url=f"{url}/own/metrics"))
+    assert asked[0][0] == "/own/metrics"
+
+
+def test_metrics_that_the_user_named_and_that_are_not_there_are_a_failure():
+    url = f"http://127.0.0.1:{free_port()}/metrics"
+    with pytest.raises(ConnectionRefusedError):
+        ServerMonitor().start(Watched("http://127.0.0.1:1", metrics_url=url))
+
+
 def test_this_machine_and_the_engine_on_it_are_read():
     monitor = HostMonitor()
     assert monitor.start(Watched(HERE.base_url, pid=os.getpid()))

@@ -8,6 +8,7 @@ from typing import ClassVar
 from msprof_plugins.monitors.exposition import QUANTITIES, quantities
 from pytest_msprof.http_client import ask
 from pytest_msprof.monitors import Monitor, Watched
+from pytest_msprof.redaction import redact
 
 __all__ = ["ServerMonitor"]
 
@@ -23,12 +24,18 @@ class ServerMonitor(Monitor):
     counters: ClassVar[frozenset[str]] = frozenset(entry.name for entry in QUANTITIES if entry.rises)
 
     def start(self, watched: Watched) -> bool:
-        """Ask once."""
-        self._url, self._key = f"{watched.base_url.rstrip('/').removesuffix('/v1')}/metrics", watched.api_key
+        """Ask once; where the user said where to ask, no answer is a failure."""
+        beside = f"{watched.base_url.rstrip('/').removesuffix('/v1')}/metrics"
+        self._url, self._key = watched.metrics_url or beside, watched.api_key
         try:
-            return bool(self.read())
+            found = self.read()
         except OSError:
+            if watched.metrics_url:
+                raise
             return False
+        if watched.metrics_url and not found:
+            raise LookupError(f"{redact(self._url)} tells nothing that is known")
+        return bool(found)
 
     def read(self) -> Mapping[str, float]:
         """Ask for the quantities."""
