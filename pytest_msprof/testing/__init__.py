@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pytest_msprof.testing.conformance import BenchmarkConformance, SimulatorConformance
     from pytest_msprof.testing.fake_engine import FakeEngine, SentAnswer, fake_command, timed_server
     from pytest_msprof.testing.fake_simulator import FakeSimulator
+    from pytest_msprof.testing.fast_server import fast_server
     from pytest_msprof.testing.processes import python_process
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "SentAnswer",
     "SimulatorConformance",
     "fake_command",
+    "fast_server",
     "python_process",
     "timed_server",
 ]
@@ -25,6 +27,7 @@ __all__ = [
 _HOMES = {
     "conformance": ("BenchmarkConformance", "SimulatorConformance"),
     "fake_engine": ("FakeEngine", "SentAnswer", "fake_command", "timed_server"),
+    "fast_server": ("fast_server",),
     "fake_simulator": ("FakeSimulator",),
     "processes": ("python_process",),
 }

@@ -50,8 +50,13 @@ class SentAnswer(NamedTuple):
 
 def fake_command(port: int, **behaviour: object) -> list[str]:
     """Return the command of a fake engine; *behaviour* are its options, such as `ttft=0.05, no_done=True`."""
-    command = [sys.executable, "-I", "-S", fake_server.__file__, "--port", str(port)]
-    for name, value in behaviour.items():
+    return program_command(fake_server.__file__, port=port, **behaviour)
+
+
+def program_command(program: str, **options: object) -> list[str]:
+    """Return the command that runs *program* alone, without the packages that are installed."""
+    command = [sys.executable, "-I", "-S", program]
+    for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if value is True:
             command.append(option)
@@ -78,7 +83,7 @@ class FakeEngine:
         self._folder = tempfile.TemporaryDirectory(prefix="msprof-fake-")
         folder = Path(self._folder.name)
         self.process = EngineProcess.start(
-            fake_command(0, **self.behaviour),
+            self._command(),
             name="fake engine",
             env=dict(os.environ),
             cwd=folder,
@@ -96,6 +101,9 @@ class FakeEngine:
     ) -> None:
         self.process.stop(grace=GRACE)
         self._folder.cleanup()
+
+    def _command(self) -> list[str]:
+        return fake_command(0, **self.behaviour)
 
     def _is_listening(self) -> bool:
         found = LISTENING.search(self.process.log_tail())
