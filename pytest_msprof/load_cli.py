@@ -16,7 +16,7 @@ from typing import Any
 from pytest_msprof.errors import ConfigurationError, LoadError, StoreError, UnknownName
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import LoadGenerator, LoadJob, SimulatorInterface, Target
-from pytest_msprof.json_files import write_json
+from pytest_msprof.json_files import store_errors, write_json
 from pytest_msprof.live_line import live_line
 from pytest_msprof.load_arguments import add_arguments, objectives_of, workload_of
 from pytest_msprof.load_figures import figures, lines
@@ -49,8 +49,7 @@ def main(args: argparse.Namespace) -> int:
     workload, objectives = workload_of(args), objectives_of(args)
     if any(wanted.metric == "goodput" for wanted in objectives) and not workload.goodput:
         raise ConfigurationError("goodput needs to know what a good request is: give --goodput, such as ttft:0.5")
-    if args.json not in (None, STDOUT) and not Path(args.json).parent.is_dir():
-        raise ConfigurationError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
+    _make_room(args.json)
     run = _run(args, workload)
     _tell(run, objectives, args.json)
     missed = [found for wanted in objectives if not (found := wanted.judge(run)).met]
@@ -59,6 +58,17 @@ def main(args: argparse.Namespace) -> int:
     if objectives and run.client_limited:
         print(f"pytest-msprof: no verdict: the client was the bottleneck: {run.client_limited}", file=sys.stderr)
     return MISSED if missed or (objectives and run.client_limited) else 0
+
+
+def _make_room(destination: str | None) -> None:
+    """Take away the figures of an earlier load: what lies there afterwards is of this one, or nothing."""
+    if destination is None or destination == STDOUT:
+        return
+    path = Path(destination)
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"--json {path}: there is no folder {path.parent}")
+    with store_errors(path):
+        path.unlink(missing_ok=True)
 
 
 def _tell(run: Run, objectives: Sequence[Objective], destination: str | None) -> None:
@@ -101,10 +111,8 @@ def _measured(
     from pytest_msprof.hardware import device_kind, hardware
 
     target, started_at = _target(args, simulator), datetime.now(UTC)
-    watched, facts = (
-        Watched(target.base_url, target.api_key, metrics_url=args.metrics_url),
-        redact(dict(simulator.describe())),
-    )
+    watched = Watched(target.base_url, target.api_key, metrics_url=args.metrics_url)
+    facts = redact(dict(simulator.describe()))  # asks for the dialect, which must not count as a request of the load
     with _interruptible() as stop, live_line() as show:
         job = LoadJob(
             workload=workload, target=target, folder=partial.folder, sink=partial.write, progress=show, stop=stop

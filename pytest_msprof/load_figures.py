@@ -25,6 +25,8 @@ def figures(run: Run, objectives: Sequence[Objective] = ()) -> dict[str, Any]:
     """Return one JSON object with every metric as a key, in SI units; null is what was not measured."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "id": run.id,
+        "started_at": run.started_at.isoformat(),
         "duration": run.duration,
         "completed": run.completed,
         "failed": run.failed,

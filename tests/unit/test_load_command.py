@@ -178,6 +178,13 @@ def test_a_place_that_cannot_take_the_figures_is_refused_before_anything_is_sent
     assert f"there is no folder {tmp_path / 'missing'}" in capsys.readouterr().err
 
 
+def test_figures_of_an_earlier_load_are_not_left_where_this_one_fails(tmp_path):
+    earlier = tmp_path / "load.json"
+    earlier.write_text("{}")
+    assert main(["load", f"http://127.0.0.1:{free_port()}", "--json", str(earlier)]) == 2
+    assert not earlier.exists()
+
+
 def test_a_disk_that_is_full_ends_the_load_with_the_name_of_the_file(url, tmp_path):
     script = (
         "import resource, sys; from pytest_msprof.cli import main; "
