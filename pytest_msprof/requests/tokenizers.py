@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.ids import DIGEST_LENGTH
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ def tokenizer_digest(folder: Path | None) -> str:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer of *folder*, which neither cuts nor fills what it is given."""
+    """Return the tokenizer of *folder*, which neither cuts nor fills what it is given.
+
+    Raises `InvalidWorkload` for a file that is no tokenizer.
+    """
     path = folder / "tokenizer.json"
     return _read(path, path.stat().st_mtime_ns)
 
@@ -60,7 +64,10 @@ def _digest(path: Path, _changed: int) -> str:
 def _read(path: Path, _changed: int) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more special
+        raise InvalidWorkload(f"cannot read the tokenizer {path}: {error}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

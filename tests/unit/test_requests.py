@@ -223,6 +223,19 @@ def test_a_vocabulary_is_found_once_and_kept_for_the_user(model, tmp_path, monke
     assert vocabulary_of(copy, with_specials=True) == found
 
 
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(model, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    vocabulary_of.__globals__["_kept_vocabulary"].cache_clear()
+    assert vocabulary_of(model, with_specials=True).stands_alone
+
+
+def test_a_file_that_is_no_tokenizer_is_refused_by_its_name(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InvalidWorkload, match=r"cannot read the tokenizer .*tokenizer\.json"):
+        plan(Workload(), tokenizer=tmp_path)
+
+
 def test_a_tokenizer_is_identified_by_its_content(model, tmp_path):
     copy = tmp_path / "tokenizer.json"
     copy.write_bytes((model / "tokenizer.json").read_bytes())

@@ -134,3 +134,16 @@ def test_a_prompt_longer_than_the_models_limit_is_refused_in_the_words_of_the_se
         found = send(engine, input_tokens=Lengths.uniform(20, 40), num_requests=20)
     assert 0 < found.errors["status 400"] < 20
     assert any("maximum context length is 32" in note for note in found.notes)
+
+
+def test_talks_begin_at_their_rate_and_go_on_when_they_were_answered(send):
+    sessions = Sessions(turns=2, think_time=0.1)
+    with timed_server(ttft=0.05, itl=0) as server:
+        samples = send(
+            server, endpoint="chat", request_rate=10.0, arrival="constant", num_requests=6, sessions=sessions
+        ).samples
+    assert samples.ok.all()
+    assert samples.due[::2] == pytest.approx(samples.due[0] + np.array([0, 0.1, 0.2]))
+    answered = (samples.start + samples.closed)[::2]
+    assert samples.due[1::2] == pytest.approx(answered + 0.1, abs=1e-6)
+    assert (samples.start >= samples.due).all()
