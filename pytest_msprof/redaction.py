@@ -57,15 +57,18 @@ def is_secret_name(name: str) -> bool:
 
 def secrets_in(env: Mapping[str, str], command: Sequence[str]) -> tuple[str, ...]:
     """Return the secret values themselves, longest first, to be struck from a program's output."""
-    given = [*env.values(), *command]
-    cleaned = [*redact(dict(env)).values(), *redact(list(command))]
-    found = {_difference(old, new) for old, new in zip(given, cleaned, strict=True) if old != new}
+    words = [word for text in command for word in text.split()]  # a script for `sh -c` is one argument
+    given = [*env.values(), *command, *words]
+    cleaned = [*redact(dict(env)).values(), *redact(list(command)), *redact(words)]
+    found = {text for old, new in zip(given, cleaned, strict=True) if old != new for text in _masked(old, new)}
     return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
 
 
-def _difference(old: str, new: str) -> str:
-    before, _, after = new.partition(MASK)
-    return old[len(before) : len(old) - len(after)]
+def _masked(old: str, new: str) -> tuple[str, ...]:
+    """Return what stands in *old* where *new* has a mask, each of several."""
+    kept = "(.+?)".join(map(re.escape, new.split(MASK)))
+    match = re.fullmatch(kept, old, re.DOTALL)
+    return match.groups() if match else (old,)
 
 
 def _redact(value: Any) -> Any:

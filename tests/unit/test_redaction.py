@@ -149,6 +149,12 @@ def test_the_secrets_themselves_are_known_so_that_logs_can_be_searched_for_them(
     assert set(secrets_in(env, command)) == {"open-sesame", "tr0ub4dor", "abra-cadabra", "simsalabim"}
 
 
+def test_several_secrets_of_one_argument_are_each_found() -> None:
+    command = ["sh", "-c", "A_KEY=open-sesame B_TOKEN=simsalabim vllm --db postgres://me:abracadabra@host/x"]
+
+    assert {"open-sesame", "simsalabim", "abracadabra"} <= set(secrets_in({}, command))
+
+
 def test_a_word_of_a_megabyte_is_read_once() -> None:
     text = "x" * 1_000_000
     assert redact(text) == text
