@@ -43,7 +43,8 @@ def written(tmp_path):
     def written(rows: Sequence[Any] | str, name: str) -> Path:
         path = tmp_path / name
         lines = rows if isinstance(rows, str) else "".join(f"{json.dumps(row)}\n" for row in rows)
-        path.write_text(json.dumps(rows) if name.endswith(".json") and not isinstance(rows, str) else lines)
+        is_list = name.endswith(".json") and not isinstance(rows, str)
+        path.write_bytes((json.dumps(rows) if is_list else lines).encode())
         return path
 
     return written
@@ -81,6 +82,14 @@ def test_content_parts_of_messages_are_sent_as_they_are(written):
     assert requests[0].messages == tuple(messages)
     assert requests[0].output_tokens == 2
     assert requests[0].prompt == "be short\nwhat is this\n"
+
+
+def test_a_line_ends_where_json_lines_end_and_nowhere_else(written):
+    text = "one\u2028two\x85three"
+    path = written(
+        "\r\n".join(json.dumps({"prompt": text}, ensure_ascii=False) for _ in range(2)) + "\r\n", "rows.jsonl"
+    )
+    assert [request.prompt for request in planned(path)] == [text, text]
 
 
 def test_a_column_may_be_named(written):
