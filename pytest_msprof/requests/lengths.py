@@ -37,6 +37,8 @@ def _lognormal(lengths: Lengths, uniform: NDArray[np.float64]) -> NDArray[np.flo
     """Draw by the mean and standard deviation of the logarithms that give those of the lengths."""
     mean = lengths.mean or 1.0
     variance = math.log1p(((lengths.std or 0.0) / mean) ** 2)
+    if not variance:
+        return np.full(uniform.shape, mean)
     normal = NormalDist(math.log(mean) - variance / 2, math.sqrt(variance))
     return np.array([math.exp(normal.inv_cdf(value)) for value in uniform.tolist()])
 

@@ -147,3 +147,13 @@ def test_talks_begin_at_their_rate_and_go_on_when_they_were_answered(send):
     answered = (samples.start + samples.closed)[::2]
     assert samples.due[1::2] == pytest.approx(answered + 0.1, abs=1e-6)
     assert (samples.start >= samples.due).all()
+
+
+def test_a_missing_tokenizer_costs_exact_lengths_and_is_told(send, tmp_path):
+    with timed_server(ttft=0, itl=0) as server:
+        target = Target(server.base_url, "fake", tmp_path / "nowhere", lambda n: {"max_tokens": n})
+        workload = Workload(num_requests=2, input_tokens=7, warmup=0)
+        found = StreamingLoad().generate(LoadJob(workload, target, tmp_path))
+        bodies = [answer.body for answer in server.answers()]
+    assert [len(body["prompt"].split()) for body in bodies] == [7, 7]
+    assert "no tokenizer: the lengths of prompts are words, not tokens" in found.notes
