@@ -132,6 +132,8 @@ class Target:
     request_options: Callable[[int], Mapping[str, Value]] = field(default=lambda n: {"max_tokens": n})
     """Output tokens → body fields that force this length."""
     api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further headers of every request; they stand in no file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_msprof.errors import InvalidWorkload, MsprofError
+from pytest_msprof.errors import ConfigurationError, InvalidWorkload, MsprofError
 from pytest_msprof.objectives import Objective, parse_limit, parse_objective
 from pytest_msprof.workload import Workload
 from pytest_msprof.workload_parts import Dataset, Lengths, Trace
@@ -31,9 +31,15 @@ SHAPES: dict[str, Callable[[float, float], Lengths]] = {"normal": Lengths.normal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; what is not given is left to the workload."""
-    parser.add_argument("url", metavar="URL", help="the service, such as http://127.0.0.1:8000")
+    parser.add_argument(
+        "url", metavar="URL", help="the service, such as http://127.0.0.1:8000 or unix:///run/engine.sock"
+    )
     parser.add_argument("--model", default="", metavar="NAME", help="name of the model (the one the service lists)")
     parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="folder of tokenizer.json, for exact lengths")
+    parser.add_argument(
+        "--header", action="append", default=[], type=_typed(_header), metavar="NAME:VALUE",
+        help="sent with every request; repeatable",
+    )  # fmt: skip
     parser.add_argument("--metrics-url", default="", metavar="URL", help="what the service counts (URL/metrics)")
     _add_workload(parser.add_argument_group("load"))
     _add_objectives(parser.add_argument_group("objectives"))
@@ -98,6 +104,13 @@ def _lengths(text: str) -> int | Lengths:
         raise InvalidWorkload(
             f"lengths are N, LOW-HIGH, normal:MEAN:STD or lognormal:MEAN:STD, but got {text!r}"
         ) from None
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigurationError("a header is NAME:VALUE, such as 'X-Tenant: blue', but there is no colon or no name")
+    return name.strip(), value.strip()
 
 
 def _typed(read: Callable[[str], Read]) -> Callable[[str], Read]:

@@ -44,8 +44,6 @@ def main(args: argparse.Namespace) -> int:
     Raises `ConfigurationError` for what cannot be meant, and `LoadError` when nobody answers or
     nothing could be measured.
     """
-    if not args.url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"a service needs an http:// or https:// URL, but got {redact(args.url)!r}")
     workload, objectives = workload_of(args), objectives_of(args)
     if any(wanted.metric == "goodput" for wanted in objectives) and not workload.goodput:
         raise ConfigurationError("goodput needs to know what a good request is: give --goodput, such as ttft:0.5")
@@ -111,7 +109,7 @@ def _measured(
     from pytest_msprof.hardware import device_kind, hardware
 
     target, started_at = _target(args, simulator), datetime.now(UTC)
-    watched = Watched(target.base_url, target.api_key, metrics_url=args.metrics_url)
+    watched = Watched(target.base_url, target.api_key, headers=target.headers, metrics_url=args.metrics_url)
     facts = redact(dict(simulator.describe()))  # asks for the dialect, which must not count as a request of the load
     with _interruptible() as stop, live_line() as show:
         job = LoadJob(
@@ -182,7 +180,9 @@ def _simulator(args: argparse.Namespace, folder: Path) -> SimulatorInterface:
 
     if ENGINE not in REGISTRY.simulators:
         raise UnknownName("engine", ENGINE, REGISTRY.simulators.names())
-    simulator: SimulatorInterface = REGISTRY.simulators.make(ENGINE)
+    made: Any = REGISTRY.simulators.make(ENGINE)
+    made.headers = dict(args.header)
+    simulator: SimulatorInterface = made
     simulator.configure(
         LaunchContext(
             launcher=EngineProcess.start, folder=folder, model=args.model or None, base_url=args.url.rstrip("/")
@@ -200,6 +200,7 @@ def _target(args: argparse.Namespace, simulator: SimulatorInterface) -> Target:
             tokenizer=args.tokenizer or simulator.tokenizer_path,
             request_options=simulator.request_options,
             api_key=getattr(simulator, "api_key", None),
+            headers=dict(args.header),
         )
     except OSError as error:
         raise LoadError(f"nobody answers at {redact(args.url)}: {error}") from None

@@ -20,6 +20,8 @@ class Watched:
     api_key: str | None = field(default=None, repr=False)
     pid: int | None = None
     """The engine's process, None for one that somebody else runs."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further headers of every request."""
     metrics_url: str = ""
     """Where it tells what it counts; empty is `/metrics` beside its requests."""
 

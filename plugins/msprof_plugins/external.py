@@ -35,6 +35,8 @@ class ExternalSimulator(SimulatorInterface):
     def __init__(self, bak_path: Path | None = None, **options: Any) -> None:
         super().__init__(bak_path=bak_path, process_name="external", **options)
         self.api_key = os.environ.get(API_KEY) or None
+        self.headers: Mapping[str, str] = {}
+        """Further headers of every request."""
         self._data_field: tuple[OptimizerConfigField, ...] = ()
 
     @property
@@ -125,7 +127,7 @@ class ExternalSimulator(SimulatorInterface):
             return False
 
     def _ask(self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Answer:
-        return ask(f"{self.root_url}{path}", body, key=self.api_key, timeout=timeout)
+        return ask(f"{self.root_url}{path}", body, key=self.api_key, headers=self.headers, timeout=timeout)
 
 
 def _listed(answer: Answer) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,3 +91,31 @@ def test_what_is_no_http_url_is_refused_without_its_password(url: str) -> None:
 
 def test_no_credentials_are_no_header() -> None:
     assert authorization("http://host:1/x") == ""
+
+
+class OnSocket(ThreadingHTTPServer):
+    """The same server on a socket in the file system."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        self.socket.bind(self.server_address)
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        return self.socket.accept()[0], ("", 0)
+
+
+def test_a_socket_in_the_file_system_is_asked_by_its_path(tmp_path: Path) -> None:
+    place = tmp_path / "an engine.sock"
+    with OnSocket(str(place), Protected) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"unix://{str(place).replace(' ', '%20')}"
+        assert ask(f"{url}/v1/models", key="key").body == {"data": [{"id": "tiny"}]}
+        assert ask(url, key="key").body == "/"
+        assert ask(f"{url}/echo", {"prompt": "x"}, headers={"Authorization": "Bearer key"}).body == {"prompt": "x"}
+        server.shutdown()
+
+
+def test_a_socket_that_is_not_there_is_nobody(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        ask(f"unix://{tmp_path}/missing.sock/v1/models")

@@ -11,6 +11,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -213,6 +215,45 @@ def test_an_objective_that_no_run_has_is_refused(text, message, capsys):
         main(["load", "http://127.0.0.1:1", "--fail-on", text])
     assert ending.value.code == 2
     assert message in capsys.readouterr().err
+
+
+class Tenants(BaseHTTPRequestHandler):
+    """Answers whoever names a tenant."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.answer(b'{"data": [{"id": "tiny"}]}' if self.path == "/v1/models" else b"{}")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(b'data: {"choices": [{"text": "a", "finish_reason": "length"}]}\n\ndata: [DONE]\n\n')
+
+    def answer(self, body):
+        self.send_response(200 if self.headers["X-Tenant"] == "deep blue" else 403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_headers_go_with_every_request_and_into_no_file(tmp_path):
+    options = ["--num-requests", "2", "--output-tokens", "1", "--output", str(tmp_path / "run")]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Tenants) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert main(["load", url, *options]) == 2
+        assert main(["load", url, *options, "--header", "X-Tenant: deep blue"]) == 0
+        server.shutdown()
+    assert not [path for path in (tmp_path / "run").iterdir() if b"deep blue" in path.read_bytes()]
+
+
+def test_a_header_without_a_name_is_refused_without_showing_it(capsys):
+    with pytest.raises(SystemExit):
+        main(["load", "http://127.0.0.1:1", "--header", "secretvalue"])
+    assert "a header is NAME:VALUE" in capsys.readouterr().err
 
 
 def test_what_is_no_url_is_refused(capsys):

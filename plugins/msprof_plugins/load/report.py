@@ -68,7 +68,8 @@ def _served_models(job: LoadJob) -> list[str]:
     """Ask which models there are, as far as the server says."""
     with suppress(OSError, LookupError, TypeError):
         url = f"{job.target.base_url.rstrip('/').removesuffix('/v1')}/v1/models"
-        return [model["id"] for model in ask(url, key=job.target.api_key, timeout=QUESTION_TIMEOUT).body["data"]]
+        answer = ask(url, key=job.target.api_key, headers=job.target.headers, timeout=QUESTION_TIMEOUT)
+        return [model["id"] for model in answer.body["data"]]
     return []
 
 

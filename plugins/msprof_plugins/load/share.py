@@ -66,7 +66,7 @@ class Share:
         self._job, self.plan, self._patience = job, plan, patience
         workload, target = job.workload, job.target
         self._dialect = find_dialect(workload.endpoint, streams=workload.stream)
-        self.origin = Origin.of(target.base_url, target.api_key)
+        self.origin = Origin.of(target.base_url, target.api_key, target.headers)
         self._bodies = Bodies(self._dialect, workload, target)
         self._outbox = Outbox(plan.requests, self._bytes_of)
         self._count_tokens = token_counter(target.tokenizer)

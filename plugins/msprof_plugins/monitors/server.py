@@ -26,7 +26,7 @@ class ServerMonitor(Monitor):
     def start(self, watched: Watched) -> bool:
         """Ask once; where the user said where to ask, no answer is a failure."""
         beside = f"{watched.base_url.rstrip('/').removesuffix('/v1')}/metrics"
-        self._url, self._key = watched.metrics_url or beside, watched.api_key
+        self._url, self._watched = watched.metrics_url or beside, watched
         try:
             found = self.read()
         except OSError:
@@ -39,5 +39,5 @@ class ServerMonitor(Monitor):
 
     def read(self) -> Mapping[str, float]:
         """Ask for the quantities."""
-        answer = ask(self._url, key=self._key, timeout=TIMEOUT)
+        answer = ask(self._url, key=self._watched.api_key, headers=self._watched.headers, timeout=TIMEOUT)
         return quantities(answer.text) if answer.ok else {}
