@@ -46,17 +46,17 @@ WITHOUT_EFFECT = frozenset(
         "data_storage.pso_top_k",
         "ftol",
         "ftol_iter",
-        "max_fine_tune",
         "mem_coefficient",
-        "pso_options",
         "scaling_coefficient",
         "slo_coefficient",
-        "step_size",
         "theory_guided_enable",
         "vllm_benchmark.performance_config",
     }
 )
 """Keys of the original that are kept for plugins that read them, and that nothing here reads."""
+
+OF_THE_SWARM = frozenset({"max_fine_tune", "pso_options", "step_size"})
+"""Those that have an effect where the file says `search = "pso"`."""
 
 
 class IgnoredSetting(UserWarning):
@@ -118,7 +118,8 @@ def read_config(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{path}: not a TOML file: {error}") from None
     ignored = IGNORED.intersection(data) - set(model.model_fields)
-    if noted := sorted(ignored | WITHOUT_EFFECT.intersection(_keys(data))):
+    without = WITHOUT_EFFECT if data.get("search") == "pso" else WITHOUT_EFFECT | OF_THE_SWARM
+    if noted := sorted(ignored | without.intersection(_keys(data))):
         warnings.warn(f"{path}: known, but without effect here: {', '.join(noted)}", IgnoredSetting, stacklevel=2)
     kept = {key: value for key, value in data.items() if key not in ignored}
     _check_keys(kept, model, path, ())

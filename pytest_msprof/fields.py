@@ -172,6 +172,16 @@ class OptimizerConfigField(BaseModel):
         return scale.values if isinstance(scale := self.scale, Options) else None
 
     @property
+    def values(self) -> Sequence[Value]:
+        """Every value, in order; raises `InvalidSpace` for a span that cannot be counted."""
+        scale = self.scale
+        if isinstance(scale, Options):
+            return scale.values
+        if isinstance(scale, Integers):
+            return range(scale.low, scale.high + 1)
+        raise InvalidSpace(f"field {self.name!r} is {self._extent()}: its values cannot be listed")
+
+    @property
     def is_ordered(self) -> bool:
         """Whether neighbours are alike: a span, steps, or options that are rising numbers."""
         if self.dtype != "enum" or self.is_constant:

@@ -21,6 +21,7 @@ OBJECTIVE = "output_throughput"
 CONCURRENCY = 100
 """Requests in flight where no field says it: the value that the original ships."""
 MOST_TRIALS = 200
+PSO = "pso"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class OptimizerStudy:
     workload: Workload
     subject_to: dict[str, float]
     n_trials: int
+    search: Any
+    """As `tune` takes it."""
     columns: dict[str, str]
     """Field → its column in the table, which keeps the name that the user wrote."""
 
@@ -58,7 +61,8 @@ class OptimizerStudy:
             space=space,
             workload=_workload(benchmark, load, settings),
             subject_to=_constraints(settings),
-            n_trials=min(settings.n_particles * settings.iters, MOST_TRIALS),
+            n_trials=_budget(settings),
+            search=_search(settings),
             columns={entry.name: old.name for entry, old in zip(space, wanted, strict=True)},
         )
 
@@ -100,6 +104,27 @@ def _workload(benchmark: str, load: Any, settings: Settings) -> Workload:
     if asked:
         values["num_requests"] = min(asked, settings.sample_size or asked)
     return Workload(**{**values, **settings.workload})
+
+
+def _budget(settings: Settings) -> int:
+    """Return the number of trials: the swarm has steps of fine-tuning on top."""
+    steps = settings.max_fine_tune if settings.search == PSO else 0
+    return min(settings.n_particles * settings.iters + steps, MOST_TRIALS)
+
+
+def _search(settings: Settings) -> Any:
+    """Return the search; the swarm with the settings' own numbers."""
+    if settings.search != PSO:
+        return settings.search
+    from pytest_msprof.tuning import ParticleSwarm
+
+    return ParticleSwarm(
+        n_particles=settings.n_particles,
+        iters=settings.iters,
+        max_fine_tune=settings.max_fine_tune,
+        step_size=settings.step_size,
+        **settings.pso_options.model_dump(),
+    )
 
 
 def _constraints(settings: Settings) -> dict[str, float]:

@@ -54,11 +54,14 @@ class PerformanceConfig(_Table):
 
 
 class PsoOptions(_Table):
-    """Coefficients of the particle swarm, for `search = "pso"`."""
+    """Coefficients of the particle swarm, for `search = "pso"`.
 
-    c1: float = 2.0
-    c2: float = 2.0
-    w: float = 1.8
+    The original's own, 2, 2 and 1.8, let the particles fly apart.
+    """
+
+    c1: float = 1.49618
+    c2: float = 1.49618
+    w: float = 0.72984
 
 
 class DataStorageConfig(_Table):
@@ -147,7 +150,11 @@ class Settings(BaseSettings):
     scaling_coefficient: float = 1.3
     theory_guided_enable: bool = True
     max_fine_tune: int = 10
+    """For `search = "pso"`: most trials that adapt the load of the best configuration to the constraints."""
     step_size: float = 0.6
+    """For `search = "pso"`: largest relative change of the load in one of them."""
+    search: str = "auto"
+    """How to search, as in `tune(search=…)`; not in the original, whose one search is `pso`."""
     workload: dict[str, Any] = Field(default_factory=dict)
     """Fields of the `Workload` that the optimizer sends, such as `input_tokens`; not in the original."""
     transformers: EngineConfig = Field(default_factory=EngineConfig)

@@ -114,11 +114,14 @@ class SearchSpace:
         resolved = self.resolve(values)
         return tuple(self[name].model_copy(update={"value": value}) for name, value in resolved.items())
 
-    def configurations(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration that meets the conditions; raises `InvalidSpace` where a span has no end."""
-        if self._product is None:
+    def configurations(self, levels: Mapping[str, Sequence[Value]] | None = None) -> Iterator[dict[str, Value]]:
+        """Yield every configuration that meets the conditions, or those of a grid with these *levels* a field.
+
+        Raises `InvalidSpace` where a span cannot be counted and has no levels.
+        """
+        if levels is None and self._product is None:
             raise InvalidSpace(f"the configurations cannot be listed: {self!r}")
-        for chosen in self._choices(self.searched, {}):
+        for chosen in self._choices(self.searched, {}, levels or {}):
             resolved = self.resolve(chosen)
             if not self.violations(resolved):
                 yield resolved
@@ -158,16 +161,18 @@ class SearchSpace:
             return self._product
         return sum(1 for _ in self.configurations())
 
-    def _choices(self, rest: Sequence[OptimizerConfigField], chosen: dict[str, Value]) -> Iterator[dict[str, Value]]:
+    def _choices(
+        self, rest: Sequence[OptimizerConfigField], chosen: dict[str, Value], levels: Mapping[str, Sequence[Value]]
+    ) -> Iterator[dict[str, Value]]:
         if not rest:
             yield chosen
             return
-        entry, count = rest[0], rest[0].scale.count or 1
+        entry = rest[0]
         if not self.is_active(entry.name, chosen):
-            yield from self._choices(rest[1:], chosen)
+            yield from self._choices(rest[1:], chosen, levels)
             return
-        for place in range(count):
-            yield from self._choices(rest[1:], {**chosen, entry.name: entry.from_unit((place + 0.5) / count)})
+        for value in levels.get(entry.name) or entry.values:
+            yield from self._choices(rest[1:], {**chosen, entry.name: value}, levels)
 
     def _exists(self, name: str, found: Mapping[str, Value]) -> bool:
         condition = self._when.get(name)

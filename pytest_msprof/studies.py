@@ -17,7 +17,7 @@ from pytest_msprof.service import bind
 from pytest_msprof.sessions import session_of
 from pytest_msprof.tuning.opening import Identity, find_study, open_study
 from pytest_msprof.tuning.outcome import Outcome, conclude
-from pytest_msprof.tuning.samplers import BUILT_IN, Offer, make_sampler
+from pytest_msprof.tuning.samplers import ANYWHERE, Offer, make_sampler
 from pytest_msprof.tuning.study import Exhausted, TuneStudy
 from pytest_msprof.tuning.trial import Trial
 from pytest_msprof.workers import wait_for_others
@@ -156,7 +156,7 @@ def check_studies(session: MsprofSession, items: Sequence[pytest.Item]) -> None:
     }
     for item, engine in found.values():
         plan = plan_of(item)
-        if plan.search not in BUILT_IN:
+        if plan.search not in ANYWHERE:
             make_sampler(plan.search, seed=plan.seed, plan=plan, offer=_plugins(item))
         simulator = session.registry.simulators.get(engine)
         _check_fields(session, plan.space, engine, simulator)

@@ -17,6 +17,7 @@ STUDY = current()
     objective=OBJECTIVE,
     subject_to=STUDY.subject_to,
     n_trials=STUDY.n_trials,
+    search=STUDY.search,
 )
 def test_optimizer(trial: Any, launch_service: Any, load_generator: Any, record: Any) -> None:
     """Start one configuration, send the load, and tell the study what came of it."""

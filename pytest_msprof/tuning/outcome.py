@@ -50,7 +50,7 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
             subject_to=dict(plan.subject_to),
             workload=plan.workload,
             space=plan.space.describe(),
-            sampler=plan.search if isinstance(plan.search, str) else type(plan.search).__name__,
+            sampler=plan.search_name,
             seed=plan.seed,
             n_trials=plan.n_trials,
             trials=records,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, NamedTuple
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
@@ -146,6 +146,13 @@ class TunePlan:
         """Whether a larger objective is better."""
         return metric(self.objective).better == "higher"
 
+    @property
+    def search_name(self) -> str:
+        """The search in words: a name, the swarm with its coefficients, or the class of a sampler."""
+        if isinstance(self.search, str):
+            return self.search
+        return repr(self.search) if is_dataclass(self.search) else type(self.search).__name__
+
     def slots(self) -> tuple[Slot, ...]:
         """Return the test items: the trials, the confirmations interleaved, the result."""
         trials = [Slot("trial", index) for index in range(self.n_trials)]
@@ -166,7 +173,7 @@ class TunePlan:
             "subject_to": dict(self.subject_to),
             "workload": self.workload.model_dump(mode="json"),
             "load": self.load,
-            "search": self.search if isinstance(self.search, str) else type(self.search).__name__,
+            "search": self.search_name,
             "seed": self.seed,
         }
 

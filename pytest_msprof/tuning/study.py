@@ -18,8 +18,9 @@ from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loa
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
 from pytest_msprof.tuning.proposals import parameters, suggest, unseen
-from pytest_msprof.tuning.samplers import Offer, make_sampler
+from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
 from pytest_msprof.tuning.stopping import reason_to_stop
+from pytest_msprof.tuning.walks import Exhausted, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,12 +37,6 @@ PRIOR = "prior"
 """The study's attribute that holds what an earlier one found best."""
 GAIN = "gain"
 """The attribute of a trial that holds the improvement which the sampler expected of it."""
-STARTS = "starts"
-"""The constraint that a crashed configuration violates."""
-
-
-class Exhausted(Exception):
-    """There is nothing new to propose; says why."""
 
 
 @dataclass(slots=True)
@@ -90,6 +85,7 @@ class TuneStudy:
             seed = plan.seed + 7919 * worker
             self._random = random.Random(seed + done)  # noqa: S311 - a search, not a secret
             self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
+            self._walk: Walk | None = getattr(self._study.sampler, "walk", None)
         self.confirmations = Confirmations(self._study)
         """What the confirming launches found, in this session and earlier ones."""
         self.answered = sum(1 for trial in self._finished() if trial.user_attrs.get("session") != session_id)
@@ -148,6 +144,10 @@ class TuneStudy:
             known = self._known()
             if "default" not in known:
                 return self._accept(*self._default_trial(), default=True)
+            if self._walk is not None:
+                point = self._walk.next(self.records(), known)
+                trial = self._started(parameters(self.plan.space, point))
+                return self._accept(trial, suggest(trial, self.plan.space))
             drawn = unseen(self.plan.space, known, self._random)
             if drawn is None:
                 raise Exhausted("every configuration of the space was measured")

@@ -118,3 +118,12 @@ def test_a_field_that_the_engine_knows_in_lower_case_is_set_by_the_engine() -> N
     field = OptimizerConfigField(name="MAX_NUM_SEQS", config_position="env", min=1, max=64, dtype="int", value=8)
     (found,) = to_space([field], [integers("max_num_seqs", 2, 128), choice("dtype", ["a"])])
     assert (found.name, found.config_position, found.max) == ("max_num_seqs", "", 64)
+
+
+def test_the_coefficients_of_the_swarm_count_where_the_swarm_searches(write, recwarn) -> None:
+    settings = read_config(write("search = 'pso'\nmax_fine_tune = 2\n[pso_options]\nw = 0.6"), Settings)
+    assert settings["pso_options"] == {"w": 0.6}
+    assert not [warning for warning in recwarn if warning.category is IgnoredSetting]
+
+    with pytest.warns(IgnoredSetting, match="without effect here: max_fine_tune, pso_options$"):
+        read_config(write("max_fine_tune = 2\n[pso_options]\nw = 0.6"), Settings)

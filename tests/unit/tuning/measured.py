@@ -27,7 +27,7 @@ def make_study(folder: Path, plan: TunePlan | None = None, *, session: str = "",
     return open_study(Journals(folder), IDENTITY, plan or make_plan(), session_id=session or new_id(), **options)[0]
 
 
-def make_run(throughput: float, ttft: float = 0.1, **values: Any) -> Run:
+def make_run(throughput: float, ttft: float = 0.1, tpot: float = 0.01, **values: Any) -> Run:
     run_id = new_id()
     facts = {
         "id": run_id,
@@ -39,7 +39,10 @@ def make_run(throughput: float, ttft: float = 0.1, **values: Any) -> Run:
         "completed": 8,
         "failed": 0,
         "metrics": {"output_throughput": throughput, "success_rate": 1.0},
-        "distributions": {"ttft": Distribution({"n": 8, "mean": ttft, "p50": ttft})},
+        "distributions": {
+            name: Distribution({"n": 8, "mean": value, "p50": value})
+            for name, value in (("ttft", ttft), ("tpot", tpot))
+        },
         **values,
     }
     return Run(**facts)

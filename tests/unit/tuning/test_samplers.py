@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import optuna
 import pytest
 from measured import make_plan
 
-from pytest_msprof.errors import UnknownName
-from pytest_msprof.tuning.samplers import BUILT_IN, make_sampler
+from pytest_msprof.errors import ConfigurationError, UnknownName
+from pytest_msprof.tuning.samplers import ANYWHERE, BUILT_IN, make_sampler
 
 
 def made(search, **options):
@@ -15,9 +17,48 @@ def made(search, **options):
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-@pytest.mark.parametrize("name", [*BUILT_IN, *BUILT_IN.values()])
-def test_every_name_of_ours_makes_the_sampler_it_stands_for(name):
+@pytest.mark.parametrize("name", [*ANYWHERE, *map(BUILT_IN.__getitem__, ANYWHERE)])
+def test_every_name_that_searches_everywhere_makes_the_sampler_it_stands_for(name):
     assert type(made(name)).__name__ == BUILT_IN.get(name, name)
+
+
+@pytest.mark.parametrize("name", ["brute", "manual", "quick", "pso"])
+def test_a_search_by_rule_brings_its_walk(name):
+    assert callable(made(name).walk.next)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", ["optuna:NSGAIISampler", "optuna:qmc", "NSGAIIISampler", "optuna:TPE"])
+def test_a_sampler_of_optuna_is_made_by_its_name(name):
+    wanted = name.removeprefix("optuna:").lower().removesuffix("sampler")
+
+    assert type(made(name)).__name__.lower() == f"{wanted}sampler"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("optuna:anneal", "unknown sampler of optuna 'anneal' .*TPESampler"),
+        ("optuna:grid", "search='brute' makes a grid"),
+        ("optuna:BruteForceSampler", "search='manual' measures everything"),
+        ("optuna:PartialFixedSampler", "constant"),
+        ("optuna:BaseSampler", "unknown sampler of optuna 'BaseSampler'"),
+    ],
+)
+def test_a_sampler_of_optuna_that_is_none_here_says_what_is_possible(name, message):
+    with pytest.raises(ConfigurationError, match=message):
+        made(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("optuna:cmaes", "cmaes"), ("optuna:GPSampler", "torch"), ("botorch", "optuna_integration")]
+)
+def test_a_sampler_without_its_package_names_it(name, package):
+    if find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+
+    with pytest.raises(ConfigurationError, match=f"pip install {package.replace('_', '-')}"):
+        made(name)
 
 
 def test_a_sampler_of_optuna_is_taken_as_it_is():
