@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from pytest_msprof.results import Measurement
@@ -16,9 +17,10 @@ def mismatches(measured: Measurement, counted: Mapping[str, float], *, warmup: i
     """Yield what the service *counted* otherwise than the client, one sentence each.
 
     *warmup* requests came before those of *measured*, and each failed one may or may not have been
-    counted, so there is a range between too few and too many.
+    counted, so there is a range between too few and too many. A program that does not say when it
+    began may have sent probes that it does not tell of either, so for it there is no too many.
     """
-    others = warmup + measured.failed
+    others = math.inf if measured.began is None else warmup + measured.failed
     if "requests" in counted:
         yield from _outside("requests", counted["requests"], measured.completed, measured.completed + others)
     samples = measured.samples
@@ -31,7 +33,7 @@ def mismatches(measured: Measurement, counted: Mapping[str, float], *, warmup: i
 
 
 def _outside(what: str, counted: float, fewest: float, most: float, *, slack: float = 0.0) -> Iterator[str]:
-    wanted = f"{fewest:.0f}" if fewest == most else f"{fewest:.0f} to {most:.0f}"
+    wanted = f"{fewest:.0f} to {most:.0f}" if fewest < most < math.inf else f"{fewest:.0f}"
     if counted < fewest * (1 - slack):
         yield f"the service counted {counted:.0f} {what}, fewer than the {wanted} of this client"
     elif counted > most * (1 + slack):

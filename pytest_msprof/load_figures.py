@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_msprof.display import duration, metric_value
+from pytest_msprof.display import duration, metric_value, seconds
 from pytest_msprof.distributions import Distribution
 from pytest_msprof.metric_table import METRICS
 from pytest_msprof.objectives import Objective
@@ -115,5 +115,5 @@ def _steady_line(run: Run) -> str:
         for name in ("output_throughput", "request_throughput", "goodput")
         if name in steady.metrics
     ]
-    where = f"{steady.running} running from {steady.start:.1f} s to {steady.end:.1f} s, {steady.requests} requests"
-    return f"{'steady state':20} {where}: {', '.join(rates)}"
+    when = f"{steady.running} running from {seconds(steady.start)} to {seconds(steady.end)}"
+    return f"{'steady state':20} {when}, {steady.requests} requests: {', '.join(rates)}"
