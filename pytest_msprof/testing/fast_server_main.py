@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 READ_SIZE = 1 << 18
+NOTES_SIZE = 64
+SO_TIMESTAMPNS = 35
+"""Of socket(7) on Linux; the `socket` module does not name it."""
 DUE_AT_ONCE = 64
 """Answers that go on before new requests are looked for."""
 LONGEST_WAIT = 0.5
@@ -61,7 +65,7 @@ class Answer:
 
     def __init__(self, connection: Connection, steps: tuple[Step, ...], body: bytes) -> None:
         self.connection, self.steps, self.body = connection, steps, body
-        self.arrived = time.monotonic()
+        self.arrived = connection.arrived
         self.next = 0
         self.sent: list[tuple[float, int]] = []
 
@@ -80,11 +84,12 @@ class Answer:
 class Connection:
     """One client; its requests are answered one after the other."""
 
-    __slots__ = ("answer", "inbox", "outbox", "server", "sock")
+    __slots__ = ("answer", "arrived", "inbox", "outbox", "server", "sock")
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
         self.server, self.sock = server, sock
         self.inbox = self.outbox = b""
+        self.arrived = 0.0
         self.answer: Answer | None = None
 
     def write(self, data: bytes) -> None:
@@ -110,17 +115,22 @@ class Connection:
         self.write(data)
 
     def read(self) -> None:
-        """Take what arrived, and answer the request that it completes."""
+        """Take what arrived, with its time."""
         try:
-            data = self.sock.recv(READ_SIZE)
+            data, notes, _, _ = self.sock.recvmsg(READ_SIZE, NOTES_SIZE)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, notes = b"", []
         if not data:
             self.server.forget(self)
             return
+        self.arrived = arrival(notes)
         self.inbox = self.inbox + data if self.inbox else data
+        self.server.fresh.append(self)
+
+    def take(self) -> None:
+        """Answer the request that is complete."""
         end = self.inbox.find(b"\r\n\r\n")
         if end < 0:
             return
@@ -140,6 +150,7 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.due: list[tuple[float, int, Answer]] = []
         self.order = itertools.count()
+        self.fresh: list[Connection] = []
         self.ended: list[Answer] = []
         self.received = self.accepted = 0
         self.stopped = False
@@ -154,6 +165,9 @@ class Server:
                 select.select([self.epoll], [], [], min(left, LONGEST_WAIT))
             for number, events in self.epoll.poll(0):
                 self.serve(number, events)
+            fresh, self.fresh = self.fresh, []
+            for connection in fresh:
+                connection.take()
 
     def serve(self, number: int, events: int) -> None:
         """Do what one descriptor is ready for."""
@@ -176,6 +190,7 @@ class Server:
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self.connections[sock.fileno()] = Connection(self, sock)
             self.epoll.register(sock.fileno(), select.EPOLLIN)
             self.accepted += 1
@@ -258,6 +273,16 @@ def address(listener: socket.socket) -> str:
     """Return host and port as they stand in a URL."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def arrival(notes: list[tuple[int, int, bytes]]) -> float:
+    """Return when the kernel took the bytes, so that what waited for this program is its own lateness."""
+    now = time.monotonic()
+    for _, kind, value in notes:
+        if kind == SO_TIMESTAMPNS:
+            seconds, parts = struct.unpack("qq", value)
+            return min(now, now - (time.time_ns() - seconds * 1_000_000_000 - parts) * 1e-9)
+    return now
 
 
 def content_length(head: bytes) -> int:
