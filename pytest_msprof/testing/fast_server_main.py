@@ -281,7 +281,8 @@ def arrival(notes: list[tuple[int, int, bytes]]) -> float:
     for _, kind, value in notes:
         if kind == SO_TIMESTAMPNS:
             seconds, parts = struct.unpack("qq", value)
-            return min(now, now - (time.time_ns() - seconds * 1_000_000_000 - parts) * 1e-9)
+            waited = float(time.time_ns() - seconds * 1_000_000_000 - parts) * 1e-9
+            return now - max(waited, 0.0)
     return now
 
 

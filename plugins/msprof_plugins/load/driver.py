@@ -68,6 +68,11 @@ class Driver:
         return len(self._running) + len(self._waiting)
 
     @property
+    def _has_room(self) -> bool:
+        """Whether there is a slot for another request or talk."""
+        return len(self._running) + len(self._waiting) + self._turns.thinking < self._limit
+
+    @property
     def connections(self) -> Iterable[Connection]:
         """Those that wait for an answer, the oldest request first."""
         return self._running.values()
@@ -97,7 +102,7 @@ class Driver:
         now = time.monotonic()
         while self._stages and self._stages[0].start <= now:
             self._limit = self._stages.pop(0).concurrency
-        while self.running < self._limit and not self._over.done() and (found := self._turns.take(now)):
+        while not self._over.done() and (found := self._turns.take(now, may_open=self._has_room)):
             self._begin(*found, self._pool.idle())
         self._arm(now)
 
@@ -105,8 +110,7 @@ class Driver:
         if self.running == 0 and self._turns.is_over(now):
             self.stop()
             return
-        can_send = self.running < self._limit and not self._turns.is_over(now)
-        moment = self._turns.moment() if can_send else math.inf
+        moment = math.inf if self._turns.is_over(now) else self._turns.moment(may_open=self._has_room)
         self._alarm.set(min(moment, self._stages[0].start if self._stages else math.inf))
 
     def _begin(self, number: int, due: float, connection: Connection | None) -> None:
@@ -135,7 +139,7 @@ class Driver:
             return
         del self._running[exchange.number]
         self._account(exchange)
-        if connection.is_open and self.running < self._limit and (found := self._turns.take(exchange.ended)):
+        if connection.is_open and (found := self._turns.take(exchange.ended, may_open=self._has_room)):
             self._begin(*found, connection)
         else:
             self._pool.give_back(connection)

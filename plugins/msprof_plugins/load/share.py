@@ -21,6 +21,7 @@ from msprof_plugins.load.collector import Collector, Failure, Reading
 from msprof_plugins.load.dialects import find_dialect
 from msprof_plugins.load.driver import Driver, Rules
 from msprof_plugins.load.exchange import Exchange
+from msprof_plugins.load.open_files import room_for
 from msprof_plugins.load.origin import Origin
 from msprof_plugins.load.outbox import Outbox
 from msprof_plugins.load.pool import ConnectionPool
@@ -36,6 +37,8 @@ __all__ = ["Outcome", "Share"]
 PREOPENED = 64
 """Connections opened before the clock runs where nobody knows how many there will be."""
 WARM_UP_CONCURRENCY = 16
+SECRET_LENGTH = 6
+"""Letters of a header's value from which on it may be a secret; shorter ones are in any text."""
 TICK = 0.25
 """Seconds between two reports of how far the load has come."""
 
@@ -71,6 +74,8 @@ class Share:
         self._outbox = Outbox(plan.requests, self._bytes_of)
         self._count_tokens = token_counter(target.tokenizer)
         self.collector = Collector(self._read, job.sink)
+        values = [value for value in target.headers.values() if len(value) >= SECRET_LENGTH]
+        self._secrets = [*values, *filter(None, [target.api_key])]
         self._begin = 0.0
         self._turns: Turns
         self._driver: Driver
@@ -87,7 +92,11 @@ class Share:
         An interrupt hands on what was measured first.
         """
         try:
-            with _calm_collector(), asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            with (
+                room_for(self._most_connections()),
+                _calm_collector(),
+                asyncio.Runner(loop_factory=_fast_loop()) as runner,
+            ):
                 findings = runner.run(self._load(begin))
         finally:
             self.collector.finish()
@@ -145,6 +154,10 @@ class Share:
         at_once = int(np.count_nonzero(plan.due <= TICK))
         return min(max(at_once, PREOPENED), plan.concurrency or at_once + PREOPENED, len(plan.requests))
 
+    def _most_connections(self) -> int:
+        """Say how many connections there may be at once, as far as that is known."""
+        return min(self.plan.concurrency or PREOPENED, len(self.plan.requests))
+
     def _make_turns(self) -> Turns:
         duration = self._job.workload.duration
         end = self._begin + duration if duration and self.plan.due is None else math.inf
@@ -175,8 +188,8 @@ class Share:
         content = read_answer(exchange, self._dialect)
         sample = sample_of(exchange, content, self._begin, self._count_tokens)
         detail = redact(content.detail) if content.detail else ""
-        if detail and self._job.target.api_key:
-            detail = detail.replace(self._job.target.api_key, MASK)
+        for secret in self._secrets if detail else ():
+            detail = detail.replace(secret, MASK)
         return Reading(sample, detail, exchange.ended - self._begin)
 
     async def _make_requests(self) -> None:

@@ -34,20 +34,24 @@ class Turns:
         self._next = 0
         self._later: list[tuple[float, int]] = []
         self._size = len(requests) if self._openings is None else len(self._openings)
-        self.given = 0
-        """Requests that were given so far."""
 
-    def take(self, now: float) -> tuple[int, float] | None:
-        """Return the number of a request that may go *now*, and when it was due (NaN: whenever); None for none."""
+    @property
+    def thinking(self) -> int:
+        """Talks between two turns: they keep their slot."""
+        return len(self._later)
+
+    def take(self, now: float, *, may_open: bool = True) -> tuple[int, float] | None:
+        """Return the number of a request that may go *now*, and when it was due (NaN: whenever); None for none.
+
+        Without a slot for another talk (*may_open*) only a talk that is on its way goes on.
+        """
         if now >= self._until:
             return None
         if self._later and self._later[0][0] <= now:
             due, number = heapq.heappop(self._later)
-            self.given += 1
             return number, NAN if self._due is None else due
-        if self._next >= self._size or (self._due is not None and self._due[self._next] > now):
+        if not may_open or self._next >= self._size or (self._due is not None and self._due[self._next] > now):
             return None
-        self.given += 1
         if self._openings is not None and self._due is not None:
             place, self._next = self._next, self._next + 1
             return self._openings[place], self._due[place]
@@ -65,10 +69,10 @@ class Turns:
         requests = self._requests
         return number >= 0 and number + 1 < len(requests) and requests[number + 1].turn > 0
 
-    def moment(self) -> float:
+    def moment(self, *, may_open: bool = True) -> float:
         """Return when there will be more to take, infinity where only an answer can bring it."""
         moments = [self._later[0][0]] if self._later else []
-        if self._next < self._size:
+        if may_open and self._next < self._size:
             moments.append(0.0 if self._due is None else self._due[self._next])
         return min([*moments, self._until]) if moments else float("inf")
 
