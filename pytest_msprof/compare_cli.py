@@ -1,86 +1,135 @@
-"""`pytest-msprof compare INPUT GOLDEN`: says whether these runs are worse than those."""
+"""`pytest-msprof compare INPUT GOLDEN`: says whether these launches are worse than those."""
 
 from __future__ import annotations
 
 import argparse
-import warnings
+import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_msprof.errors import ConfigurationError, Regression
-from pytest_msprof.results import Run
+from pytest_msprof.errors import ConfigurationError, StoreError
+from pytest_msprof.limits import Limit
 
 if TYPE_CHECKING:
-    from pytest_msprof.comparison import Comparison
+    from pytest_msprof.side_by_side import SideBySide
+    from pytest_msprof.sources import Source
 
 __all__ = ["add_arguments", "main"]
 
-TOLERANCE = {"output_throughput": 0.05, "ttft.p50": 0.10, "tpot.p50": 0.05}
-REGRESSED = 1
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "critical": logging.CRITICAL,
+}
+REGRESSED, INCOMPARABLE = 1, 2
+READABLE = (
+    "a run, a golden, an analysed or a raw folder of the profiler, a JSON file of pytest-benchmark or of another load "
+    "generator, or a folder of those, one a launch"
+)
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("input", type=Path, metavar="INPUT", help="folder of a run, of a golden, or of several runs")
-    parser.add_argument("golden", type=Path, metavar="GOLDEN", help="the same, of the runs to compare with")
+    parser.add_argument("input", type=Path, metavar="INPUT_PATH", help=READABLE)
+    parser.add_argument("golden", type=Path, metavar="GOLDEN_PATH", help="the same, of what to compare with")
+    parser.add_argument(
+        "--output-path", type=Path, default=Path("compare_result"), metavar="DIR", help="for the tables (%(default)s)"
+    )
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="what is told on stderr (%(default)s)")
+    parser.add_argument(
+        "--fail-on",
+        action="append",
+        type=_limit,
+        default=[],
+        metavar="METRIC:+5%",
+        help="let only this metric decide: +5%% fails where it grew by more, -5%% where it fell by more (repeatable; "
+        "default: every metric whose direction is known, by 5%%)",
+    )
     parser.add_argument(
         "--tolerance",
         action="append",
         type=_tolerance,
+        dest="fail_on",
         metavar="METRIC=FRACTION",
-        help="what may get worse by how much, such as ttft.p50=0.1 (repeatable; default: "
-        + ", ".join(f"{name}={fraction}" for name, fraction in TOLERANCE.items())
-        + ")",
+        help="the same, for whichever direction is worse: ttft.p50=0.1",
     )
     parser.add_argument("--strict", action="store_true", help="fail where evidence is missing, too")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print one line a metric; 0 is fine, 1 regressed, and what could not be read raises."""
-    from pytest_msprof.comparison import ComparisonWarning, Tolerance, compare
+    """Print one line a metric and write the tables.
 
-    current, golden = (_runs(path) for path in (args.input, args.golden))
-    comparison = compare(current, golden, Tolerance(dict(args.tolerance or TOLERANCE)))
-    print(comparison.summary())
-    for reason in _reasons(comparison):
-        print(reason)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ComparisonWarning)
-        try:
-            comparison.raise_for_regression(strict=args.strict)
-        except Regression:
-            return REGRESSED
-    return 0
-
-
-def _reasons(comparison: Comparison) -> Sequence[str]:
-    """Say why the verdicts are what they are, each thing once."""
-    return tuple(dict.fromkeys((*comparison.reasons, *(delta.reason for delta in comparison.gating if delta.reason))))
-
-
-def _runs(path: Path) -> Sequence[Run]:
-    """Load one run, the runs of one golden, or every run below a folder.
-
-    Raises `ConfigurationError` for a folder without runs, and `StoreError` for one that cannot be read.
+    0: no regression; 1: a regression; 2: nothing could be compared. What cannot be read raises.
     """
-    from pytest_msprof.golden import GoldenStore
-    from pytest_msprof.store import RunStore
+    from pytest_msprof.discovery import installed
+    from pytest_msprof.side_by_side import compare_sources
+    from pytest_msprof.side_table import lines
+    from pytest_msprof.sources import read_side
 
-    if (path / "golden.json").is_file():
-        folder = path.resolve()
-        return GoldenStore(folder.parent).load(folder.name.rpartition("-")[2]).runs
-    folders = [path] if (path / "run.json").is_file() else sorted(found.parent for found in path.glob("*/run.json"))
-    if not folders:
-        raise ConfigurationError(
-            f"no run in {str(path)!r}: give the folder of a run.json or a golden.json, or a folder of runs"
-        )
-    return [RunStore(folder.parent).load(folder) for folder in folders]
+    _log(args.log_level)
+    plugins, problems = installed()
+    for problem in problems:
+        logger.warning("%s", problem)
+
+    def foreign(path: Path) -> Source | None:
+        found: Source | None = plugins.hook.pytest_msprof_read_result(path=path)
+        return found
+
+    now, then = (read_side(path, foreign) for path in (args.input, args.golden))
+    found = compare_sources(now, then, args.fail_on, paths=(args.input, args.golden))
+    print("\n".join(lines(found)))
+    for note in found.notes:
+        logger.info("%s", note)
+    for path in _written(plugins.hook.pytest_msprof_write_comparison, found, args.output_path):
+        logger.info("wrote %s", path)
+    return _exit_code(found, strict=args.strict)
 
 
-def _tolerance(text: str) -> tuple[str, float]:
+def _exit_code(found: SideBySide, *, strict: bool) -> int:
+    verdicts = {row.delta.verdict for row in found.gating}
+    if found.verdict == "incomparable":
+        return INCOMPARABLE
+    if "regressed" in verdicts:
+        return REGRESSED
+    return REGRESSED if strict and (not verdicts or verdicts - {"improved", "unchanged"}) else 0
+
+
+def _written(write: object, found: SideBySide, folder: Path) -> Sequence[Path]:
+    """Let every plugin write its report; raises `StoreError` for a folder that cannot be written."""
+    try:
+        answers = write(comparison=found, folder=folder)  # type: ignore[operator]
+    except OSError as error:
+        raise StoreError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from None
+    return [path for paths in answers if paths for path in paths]
+
+
+def _log(level: str) -> None:
+    """Tell on stderr, of our own messages only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("pytest-msprof: %(message)s"))
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(LEVELS[level])
+
+
+def _limit(text: str) -> Limit:
+    try:
+        return Limit.parse(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _tolerance(text: str) -> Limit:
     name, _, fraction = text.partition("=")
     try:
-        return name, float(fraction)
+        value = float(fraction)
     except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"needs METRIC=FRACTION, such as ttft.p50=0.1, but got {text!r}") from None
+    return Limit(name, value)

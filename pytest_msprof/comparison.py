@@ -29,6 +29,7 @@ __all__ = [
     "Verdict",
     "compare",
     "contrast",
+    "unsuitable",
 ]
 
 COLUMNS = 80
@@ -160,7 +161,7 @@ def compare(
     """
     runs, pending = _evidence(current)
     names = list(dict.fromkeys([*tolerance, *shared_metrics(runs, golden)]))
-    reasons = _reasons(runs, golden)
+    reasons = unsuitable(runs, golden)
     deltas = _deltas(runs, golden, names, tolerance, floor=floor, pending=pending)
     found = Comparison(
         case=runs[0].case if runs else "",
@@ -255,7 +256,8 @@ def _evidence(current: Run | Sequence[Run]) -> tuple[list[Run], int]:
     return runs, max(0, current.planned - len({run.launch_id for run in runs}))
 
 
-def _reasons(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
+def unsuitable(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
+    """Return why no verdict can come from these two sides, one sentence each."""
     if not current:
         return ("there is no current run",)
     if not golden:

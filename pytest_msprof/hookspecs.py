@@ -10,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from pytest_msprof.registry import Registry
     from pytest_msprof.results import Run
+    from pytest_msprof.side_by_side import SideBySide
+    from pytest_msprof.sources import Source
     from pytest_msprof.summary import SessionSummary, TrialRecord
 
 __all__: list[str] = []
@@ -77,3 +79,15 @@ def pytest_msprof_write_report(name: str, summary: SessionSummary, folder: Path)
 
 def pytest_msprof_terminal_lines(summary: SessionSummary) -> list[str] | None:
     """Return further lines for the terminal summary."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_msprof_read_result(path: Path) -> Source | None:
+    """Read a file or folder that `pytest-msprof compare` was given, or leave it to the next.
+
+    Raise a `MsprofError` for a file that is yours and damaged.
+    """
+
+
+def pytest_msprof_write_comparison(comparison: SideBySide, folder: Path) -> list[Path] | None:
+    """Write what `pytest-msprof compare` found into *folder*, and return the paths."""

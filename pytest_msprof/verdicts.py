@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.statistics import Difference, Shift, holm
 
-__all__ = ["MIN_LAUNCHES", "Delta", "Verdict", "judge"]
+__all__ = ["MIN_LAUNCHES", "Delta", "Direction", "Known", "Verdict", "judge"]
 
 Verdict = Literal["regressed", "incomparable", "inconclusive", "descriptive", "unchanged", "improved"]
 """Worst first."""
 
+Direction = Literal["lower", "higher"]
+
 MIN_LAUNCHES = 4
 """Launches a side that a verdict needs: two starts of one configuration differ by up to 50 %."""
 ALPHA = 0.05
+
+
+class Known(NamedTuple):
+    """What is known of a metric that stands in no table of ours."""
+
+    unit: str
+    better: Direction | None
 
 
 class Delta(BaseModel):
@@ -29,7 +38,7 @@ class Delta(BaseModel):
 
     metric: str
     unit: str = ""
-    better: Literal["lower", "higher"] | None = None
+    better: Direction | None = None
     """Which way is better; None for a metric of a plugin, which nobody can judge."""
     golden: float | None = None
     """Mean over launches, geometric where no value is 0; None where it was not measured."""
@@ -64,11 +73,21 @@ class _Claim:
     """Whether a study asks, which gets its launches another way than a comparison with golden runs."""
     family: int = 1
     """Metrics judged together with this one."""
+    known: Known | None = None
+    """What its unit and direction are; None: what the metric table says."""
+    advice: str = ""
+    """What a user does to get more launches, where that is no option of ours."""
 
     @property
-    def better(self) -> Literal["lower", "higher"] | None:
+    def entry(self) -> Known:
+        if self.known:
+            return self.known
         entry = METRICS.get(self.name.partition(".")[0])
-        return entry.better if entry else None
+        return Known(entry.unit, entry.better) if entry else Known("", None)
+
+    @property
+    def better(self) -> Direction | None:
+        return self.entry.better
 
     @property
     def difference(self) -> Difference:
@@ -105,6 +124,8 @@ class _Claim:
     @property
     def _more_launches(self) -> str:
         """What a user does to get the launches that are missing."""
+        if self.advice:
+            return self.advice
         if self.in_study:
             return f"confirm={MIN_LAUNCHES}"
         if self.measured.launches_current >= MIN_LAUNCHES:
@@ -134,12 +155,11 @@ class _Claim:
 
     def delta(self, verdict: Verdict, reason: str, p_value: float | None) -> Delta:
         """Write everything down."""
-        entry = METRICS.get(self.name.partition(".")[0])
         known = self.measured.difference is not None
         low, high = self.difference.interval() if math.isfinite(self.difference.error) else (math.inf, math.inf)
         return Delta(
             metric=self.name,
-            unit=entry.unit if entry else "",
+            unit=self.entry.unit,
             better=self.better,
             golden=self.measured.golden,
             current=self.measured.current,
@@ -169,15 +189,29 @@ def judge(
     *,
     pending: int = 0,
     corrected: bool = True,
+    known: Mapping[str, Known] | None = None,
+    advice: str = "",
 ) -> dict[str, Delta]:
     """Return the verdict on each metric.
+
+    *known* has units and directions of metrics that stand in no table of ours, *advice* says how to
+    get more launches where no option of ours does.
 
     A metric is improved or regressed when the 95 % interval of its change lies beyond the
     tolerance, or excludes 0 where it has none. Holm's correction runs over the metrics of the
     tolerance, and over the others by themselves, unless not *corrected*.
     """
     claims = [
-        _Claim(name, shift, tolerance.get(name), pending, in_study=not corrected) for name, shift in measured.items()
+        _Claim(
+            name,
+            shift,
+            tolerance.get(name),
+            pending,
+            in_study=not corrected,
+            known=(known or {}).get(name),
+            advice=advice,
+        )
+        for name, shift in measured.items()
     ]
     gating = _judge_family([claim for claim in claims if claim.tolerance is not None], corrected=corrected)
     others = _judge_family([claim for claim in claims if claim.tolerance is None], corrected=corrected)

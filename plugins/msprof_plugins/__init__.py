@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_msprof.registry import Registry
+    from pytest_msprof.sources import Source
 
 __all__ = [
+    "pytest_msprof_read_result",
     "pytest_msprof_register_benchmarks",
     "pytest_msprof_register_monitors",
     "pytest_msprof_register_simulators",
@@ -51,3 +54,17 @@ def pytest_msprof_register_monitors(registry: Registry) -> None:
     registry.monitors.add("npu", NpuMonitor)
     registry.monitors.add("nvml", NvmlMonitor)
     registry.monitors.add("server", ServerMonitor)
+
+
+@pytest.hookimpl
+def pytest_msprof_read_result(path: Path) -> Source | None:
+    """Read the result of another load generator, for a comparison."""
+    from msprof_plugins.tool_results import read_result
+    from msprof_plugins.tool_results.recognition import recognise
+    from pytest_msprof.sources import of_measurement
+
+    tool = recognise(path)
+    if tool is None:
+        return None
+    found = read_result(path, tool)
+    return of_measurement(found.measurement, path, tool=found.tool, load=found.load)

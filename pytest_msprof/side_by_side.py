@@ -1,0 +1,345 @@
+"""Two sides of measured launches, figure by figure: what differs, and whether that is sure enough to act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from pytest_msprof.comparison import unsuitable
+from pytest_msprof.limits import DEFAULT, Limit, resolve
+from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
+from pytest_msprof.sources.quantities import DIMENSIONS, Quantity
+from pytest_msprof.sources.source import Name, Source
+from pytest_msprof.statistics import centre, shift
+from pytest_msprof.verdicts import Delta, Direction, Known, Verdict, judge
+
+__all__ = ["GATING", "SCHEMA_VERSION", "Row", "Side", "SideBySide", "SourceFacts", "compare_sources"]
+
+SCHEMA_VERSION = 1
+"""Version of `compare_result.json`. 1: first release."""
+GATING = ("value", "mean", "p50", "p90", "p95", "p99")
+"""Statistics that decide where nobody named any: extremes depend on how long somebody looked."""
+ORDER = ("value", "mean", "max", "min", "p50", "p90", "p95", "p99")
+ADVICE = "measure more launches, one folder each"
+MOST_TOKENS = 0.01
+"""Share by which the output tokens of two sides may differ, since sampled answers end where they like."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Row(_Frozen):
+    """One figure on both sides."""
+
+    dimension: str
+    key: str
+    """The metric in our words, without a unit."""
+    statistic: str
+    label: str
+    """The metric as its files spell it, with the unit of its figures there."""
+    per_unit: float
+    """What one unit inside is in the unit of the label."""
+    delta: Delta
+
+    @property
+    def name(self) -> str:
+        """Dimension, key and statistic."""
+        return str(Name(self.dimension, self.key, self.statistic))
+
+    def labelled(self, value: float | None) -> float | None:
+        """Return a figure in the unit of the label."""
+        return None if value is None else value * self.per_unit
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether a side does not have it."""
+        return self.delta.golden is None or self.delta.current is None
+
+
+class SourceFacts(_Frozen):
+    """What one launch was read from."""
+
+    path: str
+    kind: str
+    launch: str
+    identity: dict[str, str]
+    figures: dict[str, float]
+    """In SI units, by dimension, metric and statistic."""
+
+
+class Side(_Frozen):
+    """One side of a comparison."""
+
+    path: str
+    sources: tuple[SourceFacts, ...]
+    histogram: dict[int, int]
+    """Batches by their size, over all of its sources."""
+
+    @property
+    def launches(self) -> int:
+        """How many starts of an engine it has."""
+        return len({source.launch for source in self.sources})
+
+
+class SideBySide(_Frozen):
+    """What `pytest-msprof compare` found."""
+
+    schema_version: int = SCHEMA_VERSION
+    input: Side
+    golden: Side
+    rows: tuple[Row, ...]
+    """By dimension, in the order of the golden files; what one side alone has comes after."""
+    reasons: tuple[str, ...] = ()
+    """Why the two sides cannot be compared."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures must know, one sentence each."""
+
+    @property
+    def gating(self) -> tuple[Row, ...]:
+        """The rows that decide."""
+        return tuple(row for row in self.rows if row.delta.gates)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict among the rows that decide."""
+        if self.reasons or not any(not row.is_missing for row in self.rows):
+            return "incomparable"
+        found = {row.delta.verdict for row in self.gating}
+        return next((verdict for verdict in get_args(Verdict) if verdict in found), "descriptive")
+
+    def to_frame(self) -> Any:
+        """Return the rows as a `pandas.DataFrame`, one a figure; needs the extra `reports`."""
+        from importlib import import_module
+
+        rows = [
+            {"dimension": row.dimension, "label": row.label, "statistic": row.statistic, **row.delta.model_dump()}
+            for row in self.rows
+        ]
+        return import_module("pandas").DataFrame(rows)
+
+
+def compare_sources(
+    current: Sequence[Source],
+    golden: Sequence[Source],
+    limits: Sequence[Limit] = (),
+    *,
+    paths: tuple[Path, Path] | None = None,
+) -> SideBySide:
+    """Compare *current* with *golden*, launch by launch.
+
+    With *limits* only their metrics decide; without, every metric does whose direction is known, and
+    changes below 5 % count as none. Raises `UnknownName` for a limit of what no side has.
+    """
+    names = _ordered(current, golden)
+    quantities = {name: _quantity(name, current, golden) for name in names}
+    directions: dict[Name, Direction | None] = {name: quantities[name].better for name in names}
+    wanted = resolve(limits, directions)
+    counts = {name: _count(name, (*current, *golden)) for name in names}
+    tolerance = (
+        {name: limit.fraction for name, limit in wanted.items()}
+        if limits
+        else {
+            name: DEFAULT
+            for name in names
+            if directions[name] and name.statistic in GATING and _supported(name, counts)
+        }
+    )
+    reasons = _reasons(current, golden)
+    deltas = _deltas(names, current, golden, quantities, wanted, tolerance, counts)
+    where = paths or (current[0].path, golden[0].path)
+    return SideBySide(
+        input=_side(current, where[0]),
+        golden=_side(golden, where[1]),
+        rows=tuple(_row(name, quantities[name], _refused(deltas[name]) if reasons else deltas[name]) for name in names),
+        reasons=reasons,
+        notes=_notes(current, golden, names),
+    )
+
+
+def _ordered(current: Sequence[Source], golden: Sequence[Source]) -> list[Name]:
+    """Return every figure of either side once: an outer join."""
+    found = dict.fromkeys(name for source in (*golden, *current) for name in source.figures.values)
+    keys = {key: place for place, key in enumerate(dict.fromkeys((name.dimension, name.key) for name in found))}
+
+    def rank(name: Name) -> tuple[int, int, int]:
+        statistic = ORDER.index(name.statistic) if name.statistic in ORDER else len(ORDER)
+        return DIMENSIONS.index(name.dimension), keys[name.dimension, name.key], statistic
+
+    return sorted(found, key=rank)
+
+
+def _quantity(name: Name, current: Sequence[Source], golden: Sequence[Source]) -> Quantity:
+    """Return how a figure is labelled: as a file of others spells it, golden first, else in our words."""
+    spelled = [
+        source.figures.quantities[name[:2]] for source in (*golden, *current) if name[:2] in source.figures.quantities
+    ]
+    return next((found for found in spelled if found.label != found.key), spelled[0])
+
+
+def _count(name: Name, sources: Iterable[Source]) -> int | None:
+    """Return the fewest values behind a figure, None where no file says."""
+    found = [source.figures.counts.get(name[:2]) for source in sources if name in source.figures.values]
+    return min((count for count in found if count is not None), default=None)
+
+
+def _supported(name: Name, counts: Mapping[Name, int | None]) -> bool:
+    count = counts[name]
+    return count is None or count >= SAMPLE_NEEDED.get(name.statistic, 1)
+
+
+def _by_launch(sources: Sequence[Source], name: Name) -> list[list[float]]:
+    """Return the values of one figure, one list a launch; loads that were cut short are left out."""
+    found: dict[str, list[float]] = {}
+    for source in sources:
+        if name in source.figures.values and (source.run is None or source.run.complete):
+            found.setdefault(source.launch_id, []).append(source.figures.values[name])
+    return list(found.values())
+
+
+def _deltas(
+    names: Sequence[Name],
+    current: Sequence[Source],
+    golden: Sequence[Source],
+    quantities: Mapping[Name, Quantity],
+    wanted: Mapping[Name, Limit],
+    tolerance: Mapping[Name, float],
+    counts: Mapping[Name, int | None],
+) -> dict[Name, Delta]:
+    sides = {name: (_by_launch(golden, name), _by_launch(current, name)) for name in names}
+    known = {
+        str(name): Known(quantities[name].unit, _direction(quantities[name], wanted.get(name)))
+        if _supported(name, counts)
+        else Known(quantities[name].unit, None)
+        for name in names
+    }
+    decides = {str(name): fraction for name, fraction in tolerance.items() if all(sides[name]) or name in wanted}
+    measured = {str(name): shift(*sides[name]) for name in names if all(sides[name])}
+    ours = all(source.run for source in (*current, *golden))
+    judged = judge(measured, decides, known=known, advice="" if ours else ADVICE)
+    found = {}
+    for name in names:
+        delta = judged.get(str(name)) or _one_sided(name, sides[name], quantities[name], name in wanted)
+        if not _supported(name, counts) and delta.verdict == "descriptive":
+            needed = f"{name.statistic} needs {SAMPLE_NEEDED[name.statistic]} values, but got {counts[name]}"
+            delta = delta.model_copy(update={"better": quantities[name].better, "reason": needed})
+        found[name] = delta
+    return found
+
+
+def _direction(found: Quantity, limit: Limit | None) -> Direction | None:
+    return (limit.better if limit else None) or found.better
+
+
+def _one_sided(
+    name: Name,
+    sides: tuple[list[list[float]], list[list[float]]],
+    found: Quantity,
+    gates: bool,  # noqa: FBT001
+) -> Delta:
+    """Describe a figure that one side does not have."""
+    then, now = sides
+    missing = [side for side, values in (("input", now), ("golden", then)) if not values]
+    return Delta(
+        metric=str(name),
+        unit=found.unit,
+        better=found.better,
+        golden=centre(then) if then else None,
+        current=centre(now) if now else None,
+        verdict="incomparable",
+        launches_golden=len(then),
+        launches_current=len(now),
+        gates=gates,
+        reason=f"missing in {' and '.join(missing)}",
+    )
+
+
+def _refused(delta: Delta) -> Delta:
+    return delta.model_copy(update={"verdict": "incomparable", "p_value": None})
+
+
+def _reasons(current: Sequence[Source], golden: Sequence[Source]) -> tuple[str, ...]:
+    """Say why the two sides measured something else, as far as their files say what they measured."""
+    ours = [[source.run for source in side if source.run] for side in (current, golden)]
+    if len(ours[0]) == len(current) and len(ours[1]) == len(golden):
+        return unsuitable(*ours)
+    everything = (*current, *golden)
+    names = [name for name in everything[0].identity if all(name in source.identity for source in everything)]
+    return tuple(
+        f"{name}: {_told(current, name)} in input, {_told(golden, name)} in golden"
+        for name in names
+        if _differ(name, [source.identity[name] for source in everything])
+    )
+
+
+def _told(side: Sequence[Source], name: str) -> str:
+    return " or ".join(dict.fromkeys(source.identity[name] for source in side))
+
+
+def _differ(name: str, values: Sequence[str]) -> bool:
+    if name != "output tokens" or len(set(values)) == 1:
+        return len(set(values)) > 1
+    figures = [float(value) for value in values]
+    return max(figures) - min(figures) > MOST_TOKENS * max(figures)
+
+
+def _notes(current: Sequence[Source], golden: Sequence[Source], names: Iterable[Name]) -> tuple[str, ...]:
+    told = chain.from_iterable(source.notes for source in (*current, *golden))
+    return tuple(dict.fromkeys((*told, *_kinds(current, golden), *_renamed(current, golden, names))))
+
+
+def _kinds(current: Sequence[Source], golden: Sequence[Source]) -> Iterator[str]:
+    now, then = (sorted({source.kind for source in side}) for side in (current, golden))
+    if now != then:
+        yield (
+            f"input is {' and '.join(now)}, golden is {' and '.join(then)}: what they call the same they may measure "
+            "at another place or by another definition"
+        )
+
+
+def _renamed(current: Sequence[Source], golden: Sequence[Source], names: Iterable[Name]) -> Iterator[str]:
+    for found in dict.fromkeys(name[:2] for name in names):
+        now, then = (_labels(side, found) for side in (current, golden))
+        if now and then and now != then and found[1] not in METRICS:
+            yield f"{' or '.join(now)} of input and {' or '.join(then)} of golden are taken for the same"
+
+
+def _labels(side: Sequence[Source], found: tuple[str, str]) -> list[str]:
+    return sorted({source.figures.quantities[found].label for source in side if found in source.figures.quantities})
+
+
+def _row(name: Name, found: Quantity, delta: Delta) -> Row:
+    return Row(
+        dimension=name.dimension,
+        key=name.key,
+        statistic=name.statistic,
+        label=found.label,
+        per_unit=found.per_unit,
+        delta=delta,
+    )
+
+
+def _side(sources: Sequence[Source], path: Path) -> Side:
+    histogram: dict[int, int] = {}
+    for source in sources:
+        for size, count in source.histogram.items():
+            histogram[size] = histogram.get(size, 0) + count
+    return Side(
+        path=str(path),
+        sources=tuple(map(_facts, sources)),
+        histogram=dict(sorted(histogram.items())),
+    )
+
+
+def _facts(source: Source) -> SourceFacts:
+    return SourceFacts(
+        path=str(source.path),
+        kind=source.kind,
+        launch=source.launch_id,
+        identity=dict(source.identity),
+        figures={str(name): value for name, value in source.figures.values.items()},
+    )

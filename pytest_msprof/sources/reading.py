@@ -1,0 +1,71 @@
+"""Finding out what a path holds, and reading it: one launch or many, whoever measured them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
+from pytest_msprof.json_files import read_json, store_errors
+from pytest_msprof.sources.analysed import is_analysed, read_analysed
+from pytest_msprof.sources.benchmark_json import is_benchmark_json, read_benchmark_json
+from pytest_msprof.sources.raw import is_raw, read_raw
+from pytest_msprof.sources.runs import is_ours, read_ours
+from pytest_msprof.sources.source import Source
+
+__all__ = ["Foreign", "read_side"]
+
+_T = TypeVar("_T")
+Foreign = Callable[[Path], Source | None]
+"""Reads what a plugin knows, None for what it does not."""
+POSSIBLE = (
+    "a run, a golden, a folder of runs, a JSON file of pytest-benchmark, an analysed or a raw folder of the "
+    "profiler, or a result of another load generator"
+)
+
+
+def read_side(path: Path, foreign: Foreign) -> list[Source]:
+    """Read every launch at *path*, or one level below it.
+
+    Raises `ConfigurationError` where nothing can be read, and `StoreError` that names a damaged file.
+    """
+    with store_errors(path):
+        path.stat()
+        below = sorted(path.iterdir()) if path.is_dir() else []
+    found = _read(path, foreign)
+    for entry in below if not found else ():
+        found += _read(entry, foreign) if _is_promising(entry) else []
+    if not found:
+        raise ConfigurationError(f"nothing to compare in {str(path)!r}: give {POSSIBLE}")
+    return found
+
+
+def _is_promising(entry: Path) -> bool:
+    return not entry.name.startswith(".") and (entry.is_dir() or entry.suffix in {".json", ".jsonl"})
+
+
+def _read(path: Path, foreign: Foreign) -> list[Source]:
+    """Read what *path* itself is, nothing where nobody knows it."""
+    if is_ours(path):
+        return read_ours(path)
+    if is_analysed(path):
+        return [_attempt(read_analysed, path)]
+    if is_raw(path):
+        return [_attempt(read_raw, path)]
+    if path.suffix == ".json" and path.is_file() and is_benchmark_json(data := read_json(path)):
+        return read_benchmark_json(path, data)
+    known = _attempt(foreign, path)
+    return [known] if known else []
+
+
+def _attempt(read: Callable[[Path], _T], path: Path) -> _T:
+    """Read a stranger's file: whatever it does to a reader, one line names the file."""
+    try:
+        return read(path)
+    except MsprofError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise StoreError(f"{path} cannot be read: {type(error).__name__}: {error}") from None

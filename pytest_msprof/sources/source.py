@@ -1,0 +1,70 @@
+"""One measured launch, whoever measured it: a run of ours, a folder of a profiler, a file of another tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_msprof.results import Run
+from pytest_msprof.sources.quantities import Quantity
+
+__all__ = ["Figures", "Name", "Source"]
+
+
+class Name(NamedTuple):
+    """What a figure is of."""
+
+    dimension: str
+    key: str
+    statistic: str
+    """`mean`, `p90`, …; `value` for a single figure."""
+
+    def __str__(self) -> str:
+        parts = (self.dimension, self.key, self.statistic)
+        return ".".join(parts[:2] if self.statistic == "value" else parts)
+
+
+@dataclass(slots=True)
+class Figures:
+    """Figures while they are gathered, in SI units."""
+
+    values: dict[Name, float] = field(default_factory=dict)
+    quantities: dict[tuple[str, str], Quantity] = field(default_factory=dict)
+    """By dimension and key."""
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Values behind the statistics, where the file says so."""
+
+    def add(self, found: Quantity, values: Mapping[str, float], *, count: int | None = None) -> None:
+        """Add statistics of one quantity, in the unit of its label."""
+        self.quantities[found.dimension, found.key] = found
+        for statistic, value in values.items():
+            self.values[Name(found.dimension, found.key, statistic)] = value / found.per_unit
+        if count is not None:
+            self.counts[found.dimension, found.key] = count
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One launch as one file or folder tells it."""
+
+    path: Path
+    kind: str
+    """What wrote it, in words."""
+    figures: Figures
+    launch: str = ""
+    """The start of the engine that was measured; empty: this source is a launch of its own."""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """What must be equal on both sides, where both say it."""
+    histogram: Mapping[int, int] = field(default_factory=dict)
+    """Batches by their size."""
+    run: Run | None = None
+    """The run itself, where it is one of ours."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures must know, one sentence each."""
+
+    @property
+    def launch_id(self) -> str:
+        """The unit of evidence."""
+        return self.launch or str(self.path)

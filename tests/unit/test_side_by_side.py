@@ -1,0 +1,163 @@
+"""Two sides of launches: outer join, identity first, verdicts by launches, exit codes that never lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_msprof.cli import main
+from pytest_msprof.errors import ConfigurationError, UnknownName
+from pytest_msprof.limits import Limit
+from pytest_msprof.side_by_side import SideBySide, compare_sources
+from pytest_msprof.side_table import lines
+from pytest_msprof.sources import Figures, Source
+from pytest_msprof.sources.quantities import quantity
+
+DATA = Path(__file__).parents[1] / "data" / "compare"
+LAUNCHES = 5
+
+
+def launches(ttft: float, *, more: dict[str, float] | None = None, count: int = LAUNCHES, **facts: str) -> list[Source]:
+    """Return launches whose first tokens take about *ttft* milliseconds."""
+    found = []
+    for number in range(count):
+        figures = Figures()
+        noisy = ttft * (1 + 0.002 * number)
+        figures.add(quantity("request", "first_token_latency (ms)"), {"p50": noisy, "p90": 2 * noisy, "p99": 3 * noisy})
+        for name, value in (more or {}).items():
+            figures.add(quantity("request", name), {"mean": value * (1 + 0.002 * number)})
+        figures.counts["request", "ttft"] = 50
+        found.append(Source(Path(f"{ttft}-{number}"), "analysed folder", figures, identity=facts))
+    return found
+
+
+def verdicts(found: SideBySide) -> dict[str, str]:
+    return {row.name: row.delta.verdict for row in found.rows}
+
+
+def test_a_change_beyond_five_percent_counts_where_nobody_named_a_limit():
+    found = compare_sources(launches(120), launches(100))
+    assert verdicts(found)["request.ttft.p50"] == "regressed"
+    assert verdicts(compare_sources(launches(80), launches(100)))["request.ttft.p50"] == "improved"
+    assert verdicts(compare_sources(launches(101), launches(100)))["request.ttft.p50"] == "unchanged"
+
+
+def test_fewer_than_four_launches_are_described_and_the_reason_says_what_is_missing():
+    found = compare_sources(launches(120, count=3), launches(100))
+    assert found.verdict == "descriptive"
+    assert "a verdict needs 4 launches a side (3 now, 5 golden)" in found.gating[0].delta.reason
+
+
+def test_a_percentile_that_the_sample_does_not_support_never_decides():
+    row = next(row for row in compare_sources(launches(120), launches(100)).rows if row.statistic == "p99")
+    assert (row.delta.verdict, row.delta.gates) == ("descriptive", False)
+    assert row.delta.reason == "p99 needs 100 values, but got 50"
+
+
+def test_a_metric_of_one_side_is_shown_as_missing_and_not_dropped():
+    found = compare_sources(launches(100, more={"new": 1.0}), launches(100, more={"old (ms)": 2.0}))
+    shown = {row.name: row.delta.reason for row in found.rows if row.is_missing}
+    assert shown == {"request.old.mean": "missing in input", "request.new.mean": "missing in golden"}
+    assert found.verdict == "unchanged"
+
+
+def test_other_requests_are_incomparable_with_the_reason():
+    found = compare_sources(launches(100, requests="14"), launches(100, requests="15"))
+    assert found.verdict == "incomparable"
+    assert found.reasons == ("requests: 14 in input, 15 in golden",)
+
+
+def test_output_tokens_may_differ_by_what_sampling_does():
+    then = launches(100, **{"output tokens": "1000"})
+    assert compare_sources(launches(100, **{"output tokens": "1005"}), then).verdict == "unchanged"
+    assert compare_sources(launches(100, **{"output tokens": "1100"}), then).verdict == "incomparable"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["request.first_token_latency.p90", "request.first_token_latency (ms).p90", "ttft.P90", "request.ttft.p90"],
+)
+def test_a_limit_may_name_a_metric_as_its_file_or_as_we_do(spelling: str):
+    found = compare_sources(launches(120), launches(100), [Limit.parse(f"{spelling}:+5%")])
+    assert [(row.name, row.delta.verdict) for row in found.gating] == [("request.ttft.p90", "regressed")]
+
+
+def test_a_sign_gives_a_direction_where_the_metric_has_none():
+    sides = launches(100, more={"things": 12.0}), launches(100, more={"things": 10.0})
+    assert verdicts(compare_sources(*sides))["request.things.mean"] == "descriptive"
+    found = compare_sources(*sides, [Limit.parse("request.things.mean:+5%")])
+    assert verdicts(found)["request.things.mean"] == "regressed"
+
+
+def test_a_sign_that_calls_an_improvement_a_failure_is_an_error():
+    with pytest.raises(ConfigurationError, match=r"ttft\.p50 is better when lower: ttft\.p50:\+5% was meant\?"):
+        compare_sources(launches(100), launches(100), [Limit.parse("ttft.p50:-5%")])
+
+
+def test_a_limit_of_what_no_side_has_is_an_error_with_the_nearest():
+    with pytest.raises(UnknownName, match=r"request\.ttft\.p50"):
+        compare_sources(launches(100), launches(100), [Limit.parse("request.ttft.p77:+5%")])
+
+
+@pytest.mark.parametrize("text", ["ttft.p50", "ttft.p50:5", "ttft.p50:+0%", ":+5%", "ttft.p50:+500%", "ttft.p50:+x%"])
+def test_a_limit_that_cannot_be_read_says_how_it_is_spelled(text: str):
+    with pytest.raises(ConfigurationError, match=r"such as ttft\.p90:\+5%"):
+        Limit.parse(text)
+
+
+def test_no_line_of_the_table_is_wider_than_80_columns():
+    sides = launches(120, more={"x" * 10_000: 1.0}), launches(100, more={"x" * 10_000: 2.0})
+    table = list(lines(compare_sources(*sides)))
+    assert max(map(len, table)) <= 80
+    assert any(
+        line.startswith("  ttft.p50") and "+20.0%" in line and "regressed (p<0.001 n=5+5)" in line for line in table
+    )
+
+
+def copies(folder: Path, kind: str, side: str, count: int = 4) -> Path:
+    for number in range(count):
+        shutil.copytree(DATA / kind / side, folder / str(number))
+    return folder
+
+
+def test_the_command_ends_with_2_for_other_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    argv = ["compare", str(DATA / "analysed" / "input"), str(DATA / "analysed" / "golden")]
+    assert main([*argv, "--output-path", str(tmp_path)]) == 2
+    assert "incomparable: input tokens: 3092 in input, 3240 in golden" in capsys.readouterr().out
+
+
+def test_the_command_ends_with_1_for_a_regression_and_with_0_without(tmp_path: Path):
+    now, then = copies(tmp_path / "now", "analysed", "golden"), copies(tmp_path / "then", "analysed", "golden")
+    argv = ["compare", str(now), str(then), "--output-path", str(tmp_path / "out")]
+    assert main(argv) == 0
+    for path in now.rglob("request_summary.csv"):
+        path.write_text(path.read_text().replace("18.8392", "28.8392"))
+    assert main([*argv, "--log-level", "fatal"]) == 1
+    assert main([*argv, "--fail-on", "request.first_token_latency.p90:+5%"]) == 0
+    assert main([*argv, "--fail-on", "request.first_token_latency.p50:+5%"]) == 1
+
+
+def test_a_limit_on_a_metric_that_one_side_lacks_ends_with_2(tmp_path: Path):
+    now, then = copies(tmp_path / "now", "raw", "golden"), copies(tmp_path / "then", "analysed", "golden")
+    argv = ["compare", str(now), str(then), "--output-path", str(tmp_path / "out")]
+    assert main([*argv, "--fail-on", "ttft.p50:+5%"]) == 2
+    assert main(argv) == 2
+
+
+def test_missing_evidence_ends_with_0_and_under_strict_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    side = str(DATA / "raw" / "golden")
+    argv = ["compare", side, side, "--output-path", str(tmp_path / "out")]
+    assert main(argv) == 0
+    assert "a verdict needs 4 launches a side" in capsys.readouterr().out
+    assert main([*argv, "--strict"]) == 1
+
+
+def test_a_damaged_input_ends_with_2_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "service_summary.csv").write_text("Metric,Value\nx,nan\n")
+    assert main(["compare", str(tmp_path / "bad"), str(DATA / "raw" / "golden")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1

@@ -1,0 +1,230 @@
+"""Reading what others measured: every format as it was written, every trap said, every damage named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from msprof_plugins import pytest_msprof_read_result as read_result
+from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
+from pytest_msprof.sources import Name, read_side
+from pytest_msprof.sources.quantities import quantity
+
+DATA = Path(__file__).parents[1] / "data"
+ANALYSED, RAW = DATA / "compare" / "analysed", DATA / "compare" / "raw"
+
+
+def nobody(path: Path) -> None:
+    return None
+
+
+@pytest.fixture
+def analysed(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ANALYSED / "golden", tmp_path / "golden"))
+
+
+def test_an_analysed_folder_is_read_with_every_metric_in_si_units():
+    (source,) = read_side(ANALYSED / "golden", nobody)
+    values = source.figures.values
+    assert values[Name("request", "ttft", "p90")] == pytest.approx(0.0219108)
+    assert values[Name("service", "output_throughput", "value")] == 402.753
+    assert values[Name("request", "waiting_time", "min")] == pytest.approx(-0.00002)
+    assert values[Name("batch", "decode_batch_num", "mean")] == 6.0476
+    assert source.identity == {"input tokens": "3240", "output tokens": "632", "requests": "14"}
+    assert sum(source.histogram.values()) == 148
+    assert source.figures.counts["request", "ttft"] == 14
+
+
+def test_every_known_fault_of_an_analysed_folder_is_said():
+    notes = "\n".join(read_side(ANALYSED / "golden", nobody)[0].notes)
+    assert "first-token latencies and queue waits 1000 times too small" in notes
+    assert "is in microseconds" in notes
+    assert "prefill_exec_time (ms) is missing in batch_summary.csv" in notes
+
+
+def test_execution_times_that_the_summary_lacks_are_those_of_the_events():
+    (source,) = read_side(ANALYSED / "golden", nobody)
+    with closing(sqlite3.connect(ANALYSED / "golden" / "profiler.db")) as connection:
+        rows = connection.execute("SELECT during_time FROM batch WHERE name = 'modelExec' AND batch_type = 'Decode'")
+        times = np.array(rows.fetchall()) / 1e3
+    assert source.figures.values[Name("batch", "decode_exec_time", "p90")] == pytest.approx(np.percentile(times, 90))
+
+
+def test_execution_times_of_the_summary_count_before_those_of_the_events(analysed: Path):
+    with (analysed / "batch_summary.csv").open("a") as file:
+        file.write("decode_exec_time (ms),5,6,4,5,6,6\n")
+    (source,) = read_side(analysed, nobody)
+    assert source.figures.values[Name("batch", "decode_exec_time", "mean")] == pytest.approx(0.005)
+
+
+def test_a_metric_that_nobody_knows_is_read_like_any_other(analysed: Path):
+    with (analysed / "request_summary.csv").open("a") as file:
+        file.write("swap_time (us),5,6,4,5,6,6\n=1+1,5,6,4,5,6,6\n")
+    values = read_side(analysed, nobody)[0].figures.values
+    assert values[Name("request", "swap_time", "max")] == pytest.approx(6e-6)
+    assert values[Name("request", "=1+1", "p99")] == 6
+
+
+def test_without_a_database_the_tables_of_rows_are_read(analysed: Path):
+    (analysed / "profiler.db").unlink()
+    (source,) = read_side(analysed, nobody)
+    assert source.identity["requests"] == "14"
+    assert sum(source.histogram.values()) == 20
+
+
+@pytest.mark.parametrize("layout", ["Mstx", "slice"])
+def test_raw_spans_are_read_by_name_in_both_layouts(tmp_path: Path, layout: str):
+    folder = tmp_path / 'a # ? % "quoted" 数据' / "Trace_Service"
+    folder.mkdir(parents=True)
+    shutil.copy(RAW / "golden" / "Trace_Service" / "ms_service_4321.db", folder)
+    if layout == "slice":
+        with closing(sqlite3.connect(folder / "ms_service_4321.db")) as connection:
+            connection.execute(
+                "CREATE TABLE slice AS SELECT json_extract(message, '$.name') AS name, timestamp, "
+                "endTimestamp - timestamp AS duration FROM Mstx"
+            )
+            connection.execute("DROP TABLE Mstx")
+            connection.commit()
+    (source,) = read_side(folder.parent, nobody)
+    assert {name.key for name in source.figures.values} == {"schedule", "execute", "forward", "sample"}
+    assert source.figures.counts["spans", "forward"] == 148
+    assert source.figures.values[Name("spans", "forward", "mean")] == pytest.approx(0.01, rel=0.01)
+
+
+def test_reading_leaves_the_inputs_as_they_were(tmp_path: Path):
+    folder = tmp_path / "golden"
+    shutil.copytree(ANALYSED / "golden", folder)
+    with closing(sqlite3.connect(folder / "profiler.db")) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    read_side(folder, nobody)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_killed_writer_left_in_its_log_is_read(tmp_path: Path):
+    folder = tmp_path / "golden"
+    shutil.copytree(ANALYSED / "golden", folder)
+    with closing(sqlite3.connect(folder / "profiler.db")) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("DELETE FROM request WHERE http_rid = '1'")
+        connection.commit()
+        shutil.copytree(folder, tmp_path / "left")
+    (source,) = read_side(tmp_path / "left", nobody)
+    assert source.identity["requests"] == "13"
+
+
+def test_a_locked_database_is_an_error_that_names_it(analysed: Path):
+    with closing(sqlite3.connect(analysed / "profiler.db")) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"profiler\.db cannot be read: database is locked"):
+            read_side(analysed, nobody)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("service_summary.csv", b"", r"service_summary\.csv is empty"),
+        ("service_summary.csv", b"Metric,Value\n", r"has a heading and no rows"),
+        ("service_summary.csv", b"Metric,Other\nx,1\n", r"lacks the column Value \(it has: Metric, Other\)"),
+        ("service_summary.csv", b"Metric,Value,Value\nx,1,1\n", r"has the column Value more than once"),
+        ("service_summary.csv", b"Metric,Value\nx,nan\n", r"row 2, column 'Value': a finite figure .* got 'nan'"),
+        ("service_summary.csv", b"Metric,Value\nx,1\ny,fast\n", r"row 3, column 'Value': .* got 'fast'"),
+        ("service_summary.csv", b"Metric,Value\nx,1\nx,2\n", r"row 3, column 'Metric': 'x' stands there a second time"),
+        ("service_summary.csv", b"Metric,Value\nx\n", r"row 2 ends before column 'Value'"),
+        ("service_summary.csv", "Metric,Value\n延迟,1\n".encode("utf-16"), r"is no UTF-8 text"),
+        ("service_summary.csv", b'Metric,Value\n"x,1\n', r"service_summary\.csv, row 2"),
+        ("profiler.db", b"", r"profiler\.db is empty"),
+        ("profiler.db", b"not a database at all", r"profiler\.db is no SQLite database"),
+        ("profiler.db", None, r"profiler\.db cannot be read"),
+    ],
+)
+def test_damage_is_one_line_that_names_file_row_and_column(
+    analysed: Path, name: str, content: bytes | None, message: str
+):
+    path = analysed / name
+    path.write_bytes(path.read_bytes()[:20000] if content is None else content)
+    with pytest.raises(StoreError, match=message) as raised:
+        read_side(analysed, nobody)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_message_that_is_no_json_is_named_by_its_row(tmp_path: Path):
+    shutil.copytree(RAW / "golden", tmp_path / "raw")
+    with closing(sqlite3.connect(tmp_path / "raw" / "Trace_Service" / "ms_service_4321.db")) as connection:
+        connection.execute("UPDATE Mstx SET message = '{' WHERE rowid = 7")
+        connection.commit()
+    with pytest.raises(StoreError, match=r"table Mstx, row 7, column 'message': JSON was wanted"):
+        read_side(tmp_path / "raw", nobody)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "requests"),
+    [
+        ("vllm/completions_ok.json", "vllm bench", "32"),
+        ("vllm-rs/completions_ok.json", "vllm bench", "32"),
+        ("guidellm/completions_ok", "guidellm", "20"),
+        ("guidellm/completions_ok/benchmarks.json", "guidellm", "20"),
+        ("aiperf/completions_ok", "aiperf", "32"),
+        ("ais_bench/completions_ok", "ais_bench", "32"),
+        ("sglang/completions_ok.jsonl", "sglang", "32"),
+        ("evalscope/completions_http500", "evalscope", "32"),
+        ("genai-perf/completions_ok", "genai-perf", None),
+        ("inference-perf/completions_http500", "inference-perf", "32"),
+    ],
+)
+def test_results_of_other_load_generators_are_recognised(path: str, kind: str, requests: str | None):
+    (source,) = read_side(DATA / "loadgen" / path, lambda found: read_result(path=found))
+    assert source.kind.startswith(kind)
+    assert requests is None or source.identity["requests"] == requests
+    assert source.figures.values[Name("request", "ttft", "p50")] == pytest.approx(0.05, rel=0.2)
+
+
+def test_a_plain_file_of_pytest_benchmark_is_read_by_its_rounds(tmp_path: Path):
+    stats = {"mean": 0.2, "max": 0.3, "min": 0.1, "median": 0.2, "rounds": 5}
+    path = tmp_path / "0001.json"
+    path.write_text(json.dumps({"machine_info": {}, "benchmarks": [{"fullname": "a.b::c", "stats": stats}]}))
+    (source,) = read_side(path, nobody)
+    assert source.figures.values[Name("benchmarks", "a.b::c", "p50")] == 0.2
+    path.write_text(json.dumps({"machine_info": {}, "benchmarks": [{"fullname": "x", "stats": {"mean": "NaN"}}]}))
+    with pytest.raises(StoreError, match=r"0001\.json, benchmark 0 is damaged"):
+        read_side(path, nobody)
+
+
+def test_a_folder_of_folders_is_one_launch_each():
+    assert len(read_side(ANALYSED, nobody)) == 2
+
+
+@pytest.mark.parametrize("name", ["nothing", "missing"])
+def test_what_holds_nothing_is_an_error_that_says_what_is_possible(tmp_path: Path, name: str):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(MsprofError, match=name) as raised:
+        read_side(tmp_path / name, nobody)
+    if name == "nothing":
+        assert isinstance(raised.value, ConfigurationError)
+        assert "an analysed or a raw folder" in str(raised.value)
+
+
+@given(label=st.text(min_size=1), value=st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_a_unit_in_a_label_changes_the_scale_and_nothing_else(label: str, value: float):
+    plain, milliseconds = quantity("request", label), quantity("request", f"{label.strip() or 'x'} (ms)")
+    assert milliseconds.per_unit == 1000
+    assert milliseconds.unit == "s"
+    assert plain.label == label
+
+
+@given(content=st.binary(max_size=300))
+def test_no_bytes_whatever_crash_a_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes):
+    folder = tmp_path_factory.mktemp("fuzz")
+    for name in ("service_summary.csv", "batch_summary.csv"):
+        (folder / name).write_bytes(b"Metric,Value\n" + content)
+    (folder / "profiler.db").write_bytes(b"SQLite format 3\x00" + content)
+    with pytest.raises(StoreError, match=str(folder)):
+        read_side(folder, nobody)
