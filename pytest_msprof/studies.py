@@ -42,6 +42,7 @@ def next_trial(
         return Trial(fields={}, number=-1, study=study.name, slot=slot, _study=study, _session=session.id, told=True)
     again = session.trials.get(item.nodeid)
     if again is not None and not again.released:
+        again.begin_again()
         return again
     made = _proposed(session, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
     session.trials[item.nodeid] = made

@@ -39,6 +39,10 @@ class Trial:
 
     def __post_init__(self) -> None:
         """Know which loads will be sent."""
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Let a rerun send every load anew; what was told before stays told."""
         self._loads = self._study.loads(None if self._proposal else self.number)
 
     def workloads(self) -> Iterator[Workload]:
@@ -75,7 +79,7 @@ class Trial:
 
         Raises `MetricMissing` when *run* lacks the objective or a constrained metric.
         """
-        if self.told:
+        if self._loads.workload is None:
             self._study.plan.measure(run)
             return
         self._loads.tell(run)
