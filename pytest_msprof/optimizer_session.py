@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -82,7 +83,8 @@ class OptimizerSession:
             best = self.study.trial(self.study.winner)
             value = metric_value(self.study.objective, best.value) if best.value is not None else "not measured"
             if self.study.command:
-                lines.append(f"command: {self.study.command}")
+                variables = [f"{name}={shlex.quote(value)}" for name, value in self.study.environment.items()]
+                lines.append(f"command: {' '.join([*variables, self.study.command])}")
             lines.append(f"best: {field_values(best.fields) or 'the default'}: {self.study.objective} {value}")
         return lines
 

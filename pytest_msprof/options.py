@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_msprof.errors import ConfigurationError, InvalidSettings
+from pytest_msprof.errors import ConfigurationError, InvalidSettings, UnknownName
 
-__all__ = ["Options", "add_options", "as_usage_error", "keep_rootdir"]
+__all__ = ["Options", "add_options", "as_usage_error", "check_names", "keep_rootdir"]
 
 
 class _Option(NamedTuple):
@@ -63,6 +63,16 @@ def add_options(parser: pytest.Parser) -> None:
         elif option.kind == "list":
             ini = "args"
         parser.addini(dest, f"default of --msprof-{option.name}", type=ini, default=None)
+
+
+def check_names(parser: pytest.Parser, args: Sequence[str]) -> None:
+    """Raise `pytest.UsageError` with the nearest names for an option that looks like ours and is nobody's."""
+    _, unknown = parser.parse_known_and_unknown_args(args)
+    for arg in unknown:
+        name = arg.partition("=")[0]
+        if name.startswith("--msprof"):
+            known = [f"--msprof-{option.name}" for option in _OPTIONS]
+            raise as_usage_error(UnknownName("option", name, known))
 
 
 def keep_rootdir(config: pytest.Config) -> None:

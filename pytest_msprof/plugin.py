@@ -40,11 +40,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    from pytest_msprof.options import keep_rootdir
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Read the command line as its user meant it; conftests and other plugins may have options of such a name too."""
+    from pytest_msprof.options import check_names, keep_rootdir
 
     keep_rootdir(early_config)
+    yield
+    check_names(parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,6 +92,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         from pytest_msprof.recording import install_clock
 
         install_clock(item)
+
+
+def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]) -> None:
+    """Remember a module that could not be imported for what its author mistyped."""
+    if isinstance(node, pytest.Module) and call.excinfo is not None:
+        from pytest_msprof.sessions import refuse_module
+
+        refuse_module(node, call.excinfo)
 
 
 @pytest.hookimpl(trylast=True)

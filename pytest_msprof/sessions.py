@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,7 @@ __all__ = [
     "is_ours",
     "listening",
     "options_of",
+    "refuse_module",
     "refusing",
     "session_id_of",
     "session_of",
@@ -86,6 +88,20 @@ def refusing(config: pytest.Config) -> Iterator[None]:
         yield
     except ConfigurationError as error:
         config.stash.setdefault(PROBLEMS, []).append(str(error))
+
+
+def refuse_module(module: pytest.Module, found: pytest.ExceptionInfo[BaseException]) -> None:
+    """Remember where and why *module* cannot be imported, if that is for an error of ours.
+
+    Whoever asks to go on after collection errors keeps pytest's own report.
+    """
+    from pytest_msprof.errors import ConfigurationError
+
+    if not isinstance(found.value, ConfigurationError) or module.config.option.continue_on_collection_errors:
+        return
+    lines = [entry.lineno + 1 for entry in found.traceback if Path(entry.path) == module.path]
+    where = ":".join(map(str, (module.nodeid, *lines[-1:])))
+    module.config.stash.setdefault(PROBLEMS, []).append(f"{where}: {found.value}")
 
 
 def check_collected(config: pytest.Config, items: Sequence[pytest.Item]) -> None:

@@ -210,6 +210,7 @@ def test_the_best_is_printed_last(finished: tuple[Path, str]) -> None:
     best = max(float(row["generate_speed"]) for row in table(project))
     last = output.strip().splitlines()[-3:]
     assert last[0].startswith("table: ")
+    assert last[1].startswith("command: MAX_NUM_SEQS=")
     assert "vllm serve" in last[1]
     assert last[2].startswith("best: MAX_NUM_SEQS=")
     assert f"{best:,.0f} token/s" in last[2]

@@ -30,7 +30,7 @@ def refused(project, *args, run=None):
     ("options", "message"),
     [
         (["--msprof-engine=fakes"], "unknown engine 'fakes' (known: external, fake, "),
-        (["--msprof-load=builtins"], "unknown benchmark 'builtins' (known: builtin, "),
+        (["--msprof-load=builtins"], "unknown benchmark 'builtins' (known: "),
         (["--msprof-repeat=0"], "--msprof-repeat needs a whole number from 1, but got 0"),
         (["--msprof-keep=0"], "--msprof-keep needs a whole number from 1, but got 0"),
         (["--msprof-concurrency=1,many"], "--msprof-concurrency needs whole numbers from 1, such as 1,8,64, but got"),
@@ -84,14 +84,33 @@ def test_a_study_that_cannot_be_run_ends_the_collection(project, arguments, mess
         ("SearchSpace(integers('capacity', 1, 8), where=['capacitee > 1'])", "capacitee"),
     ],
 )
-def test_a_space_that_contradicts_itself_is_an_error_of_its_module(project, space, message):
+def test_a_space_that_contradicts_itself_ends_the_collection(project, space, message):
     project.suite(f"SPACE = {space}\n")
 
-    result = project.run()
+    found = refused(project)
 
-    assert result.ret != 0
-    assert "InvalidSpace" in said(result) or "UnknownName" in said(result)
-    assert message in said(result)
+    assert message in found
+    assert found.startswith("test_suite.py:6: ")
+
+
+def test_a_metric_of_a_tolerance_that_nobody_knows_ends_the_collection_in_a_worker_too(project):
+    project.suite("TOLERANCE = Tolerance({'ttft.p5O': 0.1})\n")
+
+    for options in ([], ["-n", "2"]):
+        assert "did you mean 'p95' or 'p50'" in refused(project, *options, run=project.run)
+
+    result = project.run("--continue-on-collection-errors")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_an_option_of_ours_that_is_mistyped_is_refused_with_the_nearest_and_another_plugins_is_not(project):
+    project.suite(REGRESSION)
+
+    with pytest.raises(pytest.UsageError, match=r"unknown option '--msprof-engne' .*did you mean '--msprof-engine'"):
+        project.pytester.parseconfig("--msprof-engne=fake")
+
+    project.conftest("def pytest_addoption(parser):\n    parser.addoption('--msprof-mine')\n")
+    assert project.pytester.parseconfig("--msprof-mine=1").getoption("--msprof-mine") == "1"
 
 
 def test_a_trial_without_a_study_and_a_study_without_a_trial_are_refused(project):
