@@ -52,7 +52,10 @@ class Plan:
     """Sent before the clock runs, and not counted."""
     requests: Sequence[Request]
     due: NDArray[np.float64] | None
-    """When each request is due, seconds from the start of the load; None in a closed loop."""
+    """When each request is due, seconds from the start of the load; None in a closed loop.
+
+    NaN for a later turn of a talk: it is due when the turn before was answered and thought about.
+    """
     concurrency: int | None
     """Most requests in flight, None without a limit."""
     stages: Sequence[Stage] = ()
