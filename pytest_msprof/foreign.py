@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,21 +30,28 @@ _adopted: set[tuple[str, type]] = set()
 def adopt_registrations(source: str) -> None:
     """Register what *source* left in the registry of the original, if that was imported at all.
 
-    Raises `PluginError` for a class that cannot be adapted.
+    Raises `PluginError` for classes that cannot be adapted, after the others.
     """
+    problems: list[str] = []
     for path in REGISTRIES:
         module = sys.modules.get(path)
         if module is None or not getattr(module, "__file__", None):
             continue
-        _adopt(getattr(module, "simulates", {}), REGISTRY.simulators, adapt_simulator, source)
-        _adopt(getattr(module, "benchmarks", {}), REGISTRY.benchmarks, adapt_benchmark, source)
+        problems += _adopt(getattr(module, "simulates", {}), REGISTRY.simulators, adapt_simulator, source)
+        problems += _adopt(getattr(module, "benchmarks", {}), REGISTRY.benchmarks, adapt_benchmark, source)
+    if problems:
+        raise PluginError("; ".join(problems))
 
 
-def _adopt(found: dict[str, type], register: Register, adapt: Callable[[type], type], source: str) -> None:
+def _adopt(found: dict[str, type], register: Register, adapt: Callable[[type], type], source: str) -> Iterator[str]:
+    """Register what is new in *found*, and yield what cannot be."""
     for name, cls in found.items():
         if (register.kind, cls) not in _adopted:
             _adopted.add((register.kind, cls))
-            register.add(name, adapt(cls), source=source)
+            try:
+                register.add(name, adapt(cls), source=source)
+            except PluginError as error:
+                yield str(error)
 
 
 class _Worn(CustomProcess):

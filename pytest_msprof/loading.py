@@ -60,15 +60,14 @@ def _load(entry: EntryPoint) -> ModuleType | PluginError | None:
     try:
         with registering(_source(entry)):
             found = entry.load()
-            if isinstance(found, ModuleType):
-                return found
-            if not callable(found):
-                return _failure(entry, f"it is {found!r}, neither a module nor a function without arguments")
-            found()
+            if not isinstance(found, ModuleType):
+                if not callable(found):
+                    return _failure(entry, f"it is {found!r}, neither a module nor a function without arguments")
+                found()
             _adopt(_source(entry))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
         return _failure(entry, f"{type(error).__name__}: {error}")
-    return None
+    return found if isinstance(found, ModuleType) else None
 
 
 def _register(entry: EntryPoint, module: ModuleType, register: Callable[[object, str], object]) -> PluginError | None:

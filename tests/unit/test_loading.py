@@ -180,6 +180,17 @@ def test_classes_registered_with_an_installed_original_are_adapted(site: Site) -
     assert found == [[], ["serve", "8"], "http://127.0.0.1:1/health", 7, 5.0]
 
 
+def test_a_module_that_registers_with_an_installed_original_is_adapted_beside_a_class_that_cannot_be(site: Site) -> None:
+    original(site)
+    code = f"{textwrap.dedent(WORN)}\nregister_simulator('odd', int)\nregister()\n"
+    site.install("stranger", code, SEED, value="stranger")
+
+    (error,), known = site.run("print(json.dumps([load(), 'worn' in REGISTRY.simulators]))")
+
+    assert "builtins.int cannot be adapted: it lacks base_url, update_command" in error
+    assert known
+
+
 def test_a_class_of_the_original_that_cannot_be_adapted_is_an_error_that_names_the_plugin(site: Site) -> None:
     original(site)
     code = (
