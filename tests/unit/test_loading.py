@@ -180,7 +180,7 @@ def test_classes_registered_with_an_installed_original_are_adapted(site: Site) -
     assert found == [[], ["serve", "8"], "http://127.0.0.1:1/health", 7, 5.0]
 
 
-def test_a_module_that_registers_with_an_installed_original_is_adapted_beside_a_class_that_cannot_be(site: Site) -> None:
+def test_a_module_registering_with_an_installed_original_is_adapted_beside_what_cannot_be(site: Site) -> None:
     original(site)
     code = f"{textwrap.dedent(WORN)}\nregister_simulator('odd', int)\nregister()\n"
     site.install("stranger", code, SEED, value="stranger")
