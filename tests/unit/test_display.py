@@ -91,7 +91,8 @@ def test_a_share_has_no_sign():
         ("output_throughput", 1640.2, "1,640 token/s"),
         ("goodput", 7.5, "7.50 request/s"),
         ("success_rate", 1, "100%"),
-        ("energy", 12.0, "12.0"),
+        ("energy", 12.0, "12.0 J/token"),
+        ("warmth", 12.0, "12.0"),
     ],
 )
 def test_a_metric_is_shown_in_its_own_unit(name, value, text):

@@ -80,9 +80,9 @@ def test_the_command_of_the_winner_is_ready_for_a_shell():
     page = render(sample_session())
     command = re.search(r"<pre class=\"command\"[^>]*><code>(.*?)</code>", page, re.DOTALL).group(1)
     assert command.startswith(
-        "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \\\n/srv/.engines/transformers/bin/transformers serve"
+        "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 /srv/.engines/transformers/bin/transformers \\\n  serve"
     )
-    assert command.endswith("\\\n  --cb-num-blocks 112 \\\n  --cb-max-batch-tokens 1024")
+    assert command.endswith("--cb-num-blocks 112 \\\n  --cb-max-batch-tokens 1024")
 
 
 def test_a_failed_trial_shows_its_class_and_the_end_of_its_log():
