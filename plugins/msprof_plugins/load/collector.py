@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from msprof_plugins.load.exchange import Exchange
 from pytest_msprof.samples import Sample, SampleBuffer, Samples
 
-__all__ = ["Collector", "Failure", "Reading"]
+__all__ = ["SLICE", "Collector", "Failure", "Reading"]
 
 PAUSE = 0.05
 """Seconds between two looks at what ended."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from msprof_plugins.load.answers import read_answer, sample_of
 from msprof_plugins.load.bodies import Bodies
-from msprof_plugins.load.collector import Collector, Failure, Reading
+from msprof_plugins.load.collector import SLICE, Collector, Failure, Reading
 from msprof_plugins.load.dialects import find_dialect
 from msprof_plugins.load.driver import Driver, Rules
 from msprof_plugins.load.exchange import Exchange
@@ -193,9 +193,12 @@ class Share:
         return Reading(sample, detail, exchange.ended - self._begin)
 
     async def _make_requests(self) -> None:
-        """Make requests ahead of need, one between two turns of the event loop."""
-        while True:  # noqa: ASYNC110 - there is always something to look after
-            await asyncio.sleep(0 if self._outbox.make_one() else TICK / 10)
+        """Make requests ahead of need, some between two turns of the event loop."""
+        while True:
+            end = time.monotonic() + SLICE
+            while (made := self._outbox.make_one()) and time.monotonic() < end:
+                pass
+            await asyncio.sleep(0 if made else TICK / 50)
 
     async def _report(self) -> None:
         """Tell how far the load has come, and ask whether to go on."""
