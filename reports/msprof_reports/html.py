@@ -79,6 +79,7 @@ def render(summary: SessionSummary) -> str:
         "misses": _misses,
         "ranked": findings.ranked,
         "reach": _reach,
+        "seconds": display.seconds,
         "shell_command": display.shell_command,
         "study_finding": findings.study_finding,
         "trial_chart": lambda study: Markup(charts.trial_chart(study)),  # noqa: S704 - escapes itself

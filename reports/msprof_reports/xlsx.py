@@ -27,7 +27,16 @@ from pytest_msprof.summary import SessionSummary, StudySummary
 __all__ = ["write_xlsx"]
 
 FILE_NAME = "report.xlsx"
-RUN_METRICS = ("success_rate", "ttft.p50", "ttft.p99", "tpot.p50", "output_throughput", "request_throughput")
+RUN_METRICS = (
+    "success_rate",
+    "ttft.p50",
+    "ttft.p99",
+    "tpot.p50",
+    "output_throughput",
+    "request_throughput",
+    "goodput",
+    "energy",
+)
 
 
 def write_xlsx(summary: SessionSummary, folder: Path) -> Path:
@@ -161,7 +170,7 @@ def _run_columns() -> tuple[Column, ...]:
     plain = ("run", "launch", "case", "engine", "model", "device", "fields", "concurrency", "request rate (1/s)")
     metrics = (Column(_with_unit(name), number_format(name)) for name in RUN_METRICS)
     rest = (Column("started", DATE), Column("duration (s)", FIGURE), Column("completed"), Column("failed"))
-    return (*map(Column, plain), *metrics, *rest, Column("errors"), Column("whole"))
+    return (*map(Column, plain), *metrics, *rest, Column("errors"), Column("whole"), Column("client limited"))
 
 
 def _run_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
@@ -183,6 +192,7 @@ def _run_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
             run.failed,
             run.errors or None,
             run.complete,
+            run.client_limited or None,
         ]
 
 

@@ -14,6 +14,7 @@ from msprof_reports import pytest_msprof_write_report
 from msprof_reports.courses import course_chart
 from msprof_reports.html import render, write_html
 from pytest_msprof.comparison import Tolerance, compare
+from pytest_msprof.distributions import SteadyState
 from pytest_msprof.series import Series
 
 HOSTILE = ("<script>alert(1)</script>", "\"><img src=x onerror='alert(1)'>", "{{ 7*7 }} & </style>", "x" * 10_000)
@@ -218,6 +219,13 @@ def test_the_course_of_a_run_is_drawn_with_the_most_of_each_quantity():
     (line,) = (attrs for tag, attrs in page.tags if tag == "polyline")
     assert line["points"] == "0,24 50,12 100,0"
     assert "50%" in page.text
+
+
+def test_the_steady_part_of_a_run_is_told_apart_from_the_whole():
+    steady = SteadyState(start=1.0, end=9.0, running=16, requests=30, metrics={"output_throughput": 950.0})
+    run = watched("running", 1.0, 16.0, 16.0).model_copy(update={"steady": steady})
+    text = page_of(runs=(run,), studies=(), comparisons=()).text
+    assert "Steady from 1.00 s to 9.00 s with 16 running: output_throughput 950 token/s." in text
 
 
 def test_what_was_not_seen_is_left_out_of_the_line():
