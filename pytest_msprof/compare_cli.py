@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,8 @@ def _written(write: object, found: SideBySide, folder: Path) -> Sequence[Path]:
         answers = write(comparison=found, folder=folder)  # type: ignore[operator]
     except OSError as error:
         raise StoreError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{folder} cannot be written: {error}") from None
     return [path for paths in answers if paths for path in paths]
 
 

@@ -13,7 +13,7 @@ from pytest_msprof.comparison import unsuitable
 from pytest_msprof.limits import DEFAULT, Limit, resolve
 from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
 from pytest_msprof.sources.quantities import DIMENSIONS, Quantity
-from pytest_msprof.sources.source import Name, Source
+from pytest_msprof.sources.source import Name, Source, writable
 from pytest_msprof.statistics import centre, shift
 from pytest_msprof.verdicts import Delta, Direction, Known, Verdict, judge
 
@@ -289,7 +289,7 @@ def _differ(name: str, values: Sequence[str]) -> bool:
 
 def _notes(current: Sequence[Source], golden: Sequence[Source], names: Iterable[Name]) -> tuple[str, ...]:
     told = chain.from_iterable(source.notes for source in (*current, *golden))
-    return tuple(dict.fromkeys((*told, *_kinds(current, golden), *_renamed(current, golden, names))))
+    return tuple(dict.fromkeys(map(writable, (*told, *_kinds(current, golden), *_renamed(current, golden, names)))))
 
 
 def _kinds(current: Sequence[Source], golden: Sequence[Source]) -> Iterator[str]:
@@ -329,7 +329,7 @@ def _side(sources: Sequence[Source], path: Path) -> Side:
         for size, count in source.histogram.items():
             histogram[size] = histogram.get(size, 0) + count
     return Side(
-        path=str(path),
+        path=writable(str(path)),
         sources=tuple(map(_facts, sources)),
         histogram=dict(sorted(histogram.items())),
     )
@@ -337,9 +337,9 @@ def _side(sources: Sequence[Source], path: Path) -> Side:
 
 def _facts(source: Source) -> SourceFacts:
     return SourceFacts(
-        path=str(source.path),
+        path=writable(str(source.path)),
         kind=source.kind,
-        launch=source.launch_id,
-        identity=dict(source.identity),
+        launch=writable(source.launch_id),
+        identity={name: writable(value) for name, value in source.identity.items()},
         figures={str(name): value for name, value in source.figures.values.items()},
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pytest_msprof.results import Run
 from pytest_msprof.sources.quantities import Quantity
 
-__all__ = ["Figures", "Name", "Source"]
+__all__ = ["Figures", "Name", "Source", "writable"]
 
 
 class Name(NamedTuple):
@@ -26,6 +26,11 @@ class Name(NamedTuple):
         return ".".join(parts[:2] if self.statistic == "value" else parts)
 
 
+def writable(text: str) -> str:
+    """Return text that any file can hold, whatever bytes a path or name had."""
+    return text.encode("utf-8", "replace").decode()
+
+
 @dataclass(slots=True)
 class Figures:
     """Figures while they are gathered, in SI units."""
@@ -38,6 +43,7 @@ class Figures:
 
     def add(self, found: Quantity, values: Mapping[str, float], *, count: int | None = None) -> None:
         """Add statistics of one quantity, in the unit of its label."""
+        found = found._replace(key=writable(found.key), label=writable(found.label))
         self.quantities[found.dimension, found.key] = found
         for statistic, value in values.items():
             self.values[Name(found.dimension, found.key, statistic)] = value / found.per_unit

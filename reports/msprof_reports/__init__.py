@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_msprof.side_by_side import SideBySide
     from pytest_msprof.summary import SessionSummary
 
-__all__ = ["pytest_msprof_write_report"]
+__all__ = ["pytest_msprof_write_comparison", "pytest_msprof_write_report"]
 
 
 @pytest.hookimpl
@@ -28,3 +29,11 @@ def pytest_msprof_write_report(name: str, summary: SessionSummary, folder: Path)
 
         return write_xlsx(summary, folder)
     return None
+
+
+@pytest.hookimpl
+def pytest_msprof_write_comparison(comparison: SideBySide, folder: Path) -> list[Path]:
+    """Write the tables of `pytest-msprof compare`; those that need the extra `reports` only where it is installed."""
+    from msprof_reports.compared import write_comparison
+
+    return write_comparison(comparison, folder)

@@ -17,7 +17,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.results import Value
 
-__all__ = ["CHANGE", "DATE", "FIGURE", "SHARE", "Column", "Figure", "fill", "number_format"]
+__all__ = ["CHANGE", "DATE", "FIGURE", "SHARE", "Column", "Figure", "Shaded", "fill", "number_format"]
 
 NARROWEST, WIDEST = 8, 60
 LONGEST_TEXT = 32_767
@@ -59,6 +59,14 @@ class Figure(NamedTuple):
     format: str
 
 
+class Shaded(NamedTuple):
+    """A value in the colours of a verdict."""
+
+    value: Value
+    verdict: str
+    format: str = PLAIN
+
+
 def number_format(metric: str) -> str:
     """Return how the figures of *metric* are shown; the cell keeps every digit."""
     known = METRICS.get(metric.partition(".")[0])
@@ -90,11 +98,12 @@ def fill(sheet: Worksheet, columns: Sequence[Column], rows: Iterable[Sequence[Va
 def _dress(cell: Cell, column: Column, value: Value) -> None:
     if isinstance(cell.value, datetime):
         cell.number_format = DATE
-    elif isinstance(value, Figure):
+    elif isinstance(value, Figure | Shaded):
         cell.number_format = value.format
     elif cell.data_type == "n":
         cell.number_format = column.format
-    if column.coloured and (colours := COLOURS.get(str(cell.value))):
+    verdict = value.verdict if isinstance(value, Shaded) else str(cell.value) if column.coloured else ""
+    if colours := COLOURS.get(verdict):
         ink, ground = colours
         cell.font, cell.fill = Font(color=ink, bold=True), PatternFill("solid", fgColor=ground)
 
@@ -127,7 +136,7 @@ def _write(sheet: Worksheet, row: int, column: int, value: Value) -> Cell:
 
 def _content(value: Value) -> Value:
     """Return what a cell can hold: no zones, no NaN, no nested values, no control characters."""
-    if isinstance(value, Figure):
+    if isinstance(value, Figure | Shaded):
         value = value.value
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)

@@ -1,0 +1,205 @@
+"""The files of a comparison: the original's layout, figures that compute, a dashboard that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+
+from msprof_reports.compared import write_comparison
+from msprof_reports.compared.dashboard import STATISTICS
+from msprof_reports.compared.workbook import difference
+from pytest_msprof.cli import main
+from pytest_msprof.side_by_side import SideBySide, compare_sources
+from pytest_msprof.sources import Figures, Source, read_side
+from pytest_msprof.sources.quantities import quantity
+
+DATA = Path(__file__).parents[1] / "data" / "compare"
+FILES = {
+    "compare_result.xlsx",
+    "compare_result.db",
+    "compare_visualization.json",
+    "compare_result.json",
+    "compare_report.md",
+}
+HOSTILE = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2",
+    "@SUM(A1)",
+    "<script>alert(1)</script>",
+    "\"'`|",
+    "x" * 10_000,
+    "延迟",
+    "\x07",
+]
+
+
+@pytest.fixture(scope="module")
+def found() -> SideBySide:
+    sides = [read_side(DATA / "analysed" / side, lambda path: None) for side in ("input", "golden")]
+    return compare_sources(*sides)
+
+
+@pytest.fixture(scope="module")
+def written(found: SideBySide, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    write_comparison(found, folder)
+    return folder
+
+
+def test_every_file_is_written_and_nothing_else_is_left(written: Path):
+    assert {path.name for path in written.iterdir()} == FILES
+
+
+@pytest.mark.parametrize(
+    ("golden", "current", "shown"),
+    [(1.0, 0.9, "0.1|-10%"), (1.0, 1.2, "0.2|20%"), (0.0, 1.0, "1|—"), (2.0, 2.0, "0|0%"), (None, 1.0, "missing")],
+)
+def test_a_difference_is_relative_to_golden(golden: float | None, current: float, shown: str):
+    assert difference(golden, current) == shown
+
+
+def test_the_workbook_has_the_sheets_of_the_original_first_and_three_rows_a_metric(written: Path):
+    book = openpyxl.load_workbook(written / "compare_result.xlsx")
+    assert book.sheetnames == ["service", "request", "batch", "spans", "summary", "verdicts"]
+    rows = list(book["request"].values)
+    assert rows[0][:8] == ("Metric", "Data Source", "Average", "Max", "Min", "P50", "P90", "P99")
+    assert [row[1] for row in rows[1:4]] == ["input_data", "golden_data", "Difference"]
+    assert rows[1][0] == "first_token_latency (ms)"
+    assert rows[1][2] == pytest.approx(20.4789)
+    assert rows[2][2] == pytest.approx(18.4742)
+    assert rows[3][2] == "2.0047|10.8513%"
+    assert rows[3][8:10] == pytest.approx((2.0047, 0.108514), rel=1e-4)
+    assert book["request"].freeze_panes == "A2"
+
+
+def test_the_database_holds_figures_and_one_row_a_statistic(written: Path):
+    with closing(sqlite3.connect(written / "compare_result.db")) as connection:
+        row = connection.execute(
+            "SELECT golden_data, input_data, difference, relative, typeof(relative), verdict FROM request "
+            "WHERE metric = 'ttft' AND statistic = 'p90'"
+        ).fetchone()
+        sizes = connection.execute("SELECT side, SUM(batches) FROM batch_size GROUP BY side").fetchall()
+        runs = connection.execute("SELECT side, kind FROM runs ORDER BY id").fetchall()
+    assert row[:4] == pytest.approx((21.9108, 23.7334, 1.8226, 0.083183), rel=1e-4)
+    assert row[4:] == ("real", "incomparable")
+    assert sizes == [("golden_data", 148), ("input_data", 154)]
+    assert runs == [("golden_data", "analysed folder"), ("input_data", "analysed folder")]
+
+
+def model(written: Path) -> dict:
+    return json.loads((written / "compare_visualization.json").read_text())
+
+
+def test_the_dashboard_is_one_that_grafana_knows(written: Path):
+    sdk = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
+    parsed = sdk.Dashboard.from_json(model(written))
+    assert parsed.schema_version >= 40
+    assert parsed.uid is None
+    assert [variable.name for variable in parsed.templating.list_val] == ["datasource", "statistic"]
+    assert len(parsed.panels) == len(model(written)["panels"])
+
+
+def test_every_query_of_the_dashboard_runs_and_all_dimensions_have_panels(written: Path):
+    panels = model(written)["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    queries = [target["queryText"] for panel in panels for target in panel["targets"]]
+    with closing(sqlite3.connect(f"file:{written / 'compare_result.db'}?mode=ro", uri=True)) as connection:
+        for query in queries:
+            for statistic in STATISTICS:
+                assert connection.execute(query.replace("$statistic", statistic)).fetchall(), query
+    assert all(any(f"FROM {table}" in query for query in queries) for table in ("service", "request", "batch"))
+
+
+def test_the_dashboard_shows_what_numpy_finds_in_the_rows(written: Path):
+    with closing(sqlite3.connect(DATA / "analysed" / "golden" / "profiler.db")) as connection:
+        rows = connection.execute("SELECT during_time FROM batch WHERE name = 'modelExec' AND batch_type = 'Decode'")
+        times = np.array(rows.fetchall())
+    query = next(p["targets"][0]["queryText"] for p in model(written)["panels"] if p["title"].startswith("Batches: $"))
+    with closing(sqlite3.connect(written / "compare_result.db")) as connection:
+        shown = {row[0]: row[1] for row in connection.execute(query.replace("$statistic", "p90"))}
+    assert shown["decode_exec_time (ms)"] == pytest.approx(np.percentile(times, 90))
+
+
+def test_panels_do_not_overlap(written: Path):
+    taken = set()
+    for panel in model(written)["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not taken & cells
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+def hostile() -> SideBySide:
+    figures = Figures()
+    for name in HOSTILE:
+        figures.add(quantity("request", name), {"p50": 1.0})
+    side = [Source(Path(os.fsdecode(b"/a\xffb/<b>|`")), "=kind", figures, notes=("=note\ud800",))]
+    return compare_sources(side, side)
+
+
+def test_names_from_a_file_are_text_everywhere(tmp_path: Path):
+    write_comparison(hostile(), tmp_path)
+    book = openpyxl.load_workbook(tmp_path / "compare_result.xlsx")
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert all(cell.data_type != "f" for cell in cells)
+    assert {"=1+1", "@SUM(A1)"} <= {cell.value for cell in cells}
+    text = (tmp_path / "compare_report.md").read_text()
+    assert "<script>" not in text
+    assert max(map(len, text.splitlines())) < 1000
+    with closing(sqlite3.connect(tmp_path / "compare_result.db")) as connection:
+        labels = {label for (label,) in connection.execute("SELECT label FROM request")}
+    assert labels == set(HOSTILE)
+
+
+def test_the_json_is_read_back_as_it_was(written: Path, found: SideBySide):
+    text = (written / "compare_result.json").read_text()
+    assert SideBySide.model_validate_json(text) == found
+    assert json.loads(text)["schema_version"] == 1
+
+
+def test_the_frame_has_one_row_a_figure(found: SideBySide):
+    frame = found.to_frame()
+    assert len(frame) == len(found.rows)
+    assert set(frame.dimension) == {"service", "request", "batch"}
+
+
+def test_the_summary_of_a_github_job_gets_the_markdown(
+    found: SideBySide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    (tmp_path / "summary.md").write_text("before\n")
+    write_comparison(found, tmp_path / "out")
+    text = (tmp_path / "summary.md").read_text()
+    assert text.startswith("before\n### ⚠️ Serving performance: incomparable")
+
+
+def test_a_folder_that_cannot_be_written_ends_with_2_and_leaves_the_old_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    side = str(DATA / "raw" / "golden")
+    (tmp_path / "file").write_text("mine")
+    assert main(["compare", side, side, "--output-path", str(tmp_path / "file")]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_no_half_written_file(found: SideBySide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_comparison(found, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("msprof_reports.compared.dashboard.write_dashboard", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_comparison(found, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
