@@ -84,19 +84,25 @@ def _run(args: argparse.Namespace, workload: Workload) -> Run:
     """Measure, and keep the run where the user wants it."""
     with ExitStack() as stack:
         output = args.output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="msprof-load-"))) / "run"
+        unfinished = output.with_name(f"{output.name}.partial")
         if output.exists() and any(output.iterdir()):
             raise StoreError(f"{output} is not empty: a run is written once, into a folder of its own")
+        if unfinished.exists():
+            raise StoreError(
+                f"{unfinished} holds what a load left that was killed: remove it, or give another --output"
+            )
         generator, simulator = _generator(), _simulator(args, output.parent)
-        partial = PartialRun(new_id(), output.with_name(f"{output.name}.partial"))
+        partial = PartialRun(new_id(), unfinished)
         try:
             run = _measured(args, workload, simulator, generator, partial)
-        except BaseException:
-            partial.close() if partial.written else partial.discard()
+        except BaseException as error:
+            nothing = isinstance(error, LoadError) or not partial.written
+            partial.discard() if nothing else partial.close()
             raise
         partial.complete(run.samples)
         write_series(partial.folder, run.series)
         partial.seal(run, output)
-        return run.with_samples(run.samples)
+        return run
 
 
 def _measured(

@@ -70,6 +70,18 @@ def test_at_a_rate_waiting_is_told_apart(url, capsys):
     assert told["ttft_due"]["mean"] == pytest.approx(told["ttft"]["mean"] + told["queue"]["mean"])
 
 
+def test_what_a_killed_load_left_is_named_and_left_alone(url, tmp_path, capsys):
+    (tmp_path / "run.partial").mkdir()
+    assert main(["load", url, *SHORT, "--output", str(tmp_path / "run")]) == 2
+    assert "run.partial holds what a load left that was killed" in capsys.readouterr().err
+
+
+def test_a_load_of_which_nothing_succeeded_leaves_no_folder(tmp_path):
+    with timed_server(fail_every=1, fail="http500") as server:
+        assert main(["load", server.base_url, *SHORT, "--output", str(tmp_path / "run")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_load_may_end_by_time(url, capsys):
     options = ["--request-rate", "40", "--arrival", "constant", "--duration", "0.5", "--output-tokens", "2"]
     assert main(["load", url, *options, "--json", "-"]) == 0
