@@ -8,7 +8,7 @@ from pytest_msprof.requests import Request, Talk
 
 __all__ = ["Outbox"]
 
-ALL_BEFORE = 200_000
+ALL_BEFORE = 100_000
 """Requests that are all made before the clock runs."""
 AHEAD = 4096
 """Requests that are kept made ahead where there are more."""
