@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from msprof_plugins.interpreters import find_interpreter
@@ -18,7 +19,7 @@ from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, Invalid
 from pytest_msprof.interfaces import LaunchContext, LoadJob, Target
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.requests import plan, prompts
-from pytest_msprof.testing import FakeEngine, timed_server
+from pytest_msprof.testing import BenchmarkConformance, FakeEngine, timed_server
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
 from pytest_msprof.workload_parts import Dataset, Lengths, Sessions, Stages
@@ -113,6 +114,13 @@ def test_the_exit_code_counts_even_when_there_is_a_result(tool, pretend, job):
         tool().generate(job(engine.base_url))
 
 
+def test_a_tool_that_fails_because_all_requests_did_is_told_by_the_first_of_them(pretend, job):
+    failed = RESULT["aiperf"].replace('sample("aiperf")', 'sample("aiperf", "completions_all_failed")')
+    pretend(Aiperf, f"{failed}\nsys.exit('see the log')")
+    with FakeEngine() as engine, pytest.raises(LoadError, match=r"exit code 1: .* none of 32 .* Internal Server Error"):
+        Aiperf().generate(job(engine.base_url))
+
+
 def test_no_result_is_an_error_even_when_the_exit_code_is_0(tool, pretend, job):
     pretend(tool, "")
     with FakeEngine() as engine, pytest.raises(LoadError, match=r"wrote no result|was wanted"):
@@ -192,13 +200,14 @@ def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job
     ("tool", "change"),
     [
         (Guidellm, {"ignore_eos": False}),
-        (Guidellm, {"arrival": "gamma", "request_rate": 4}),
-        (VllmBenchmark, {"arrival": "burst"}),
-        (AisBench, {"arrival": "burst"}),
-        (AisBench, {"duration": 1.0, "request_rate": 4.0}),
-        (VllmBenchmark, {"models": {"one": 1.0, "two": 1.0}}),
+        (Guidellm, {"concurrency": 4, "request_rate": 4, "arrival": "gamma"}),
+        (AisBench, {"concurrency": 4, "arrival": "burst"}),
+        (AisBench, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"stages": Stages(concurrency=(1, 2), seconds=1), "concurrency": None, "num_requests": None}),
+        (VllmBenchmark, {"arrival": "burst"}),
+        (VllmBenchmark, {"duration": 1.0, "request_rate": 4.0}),
+        (VllmBenchmark, {"models": {"one": 1.0, "two": 1.0}}),
     ],
     ids=lambda value: value.name if isinstance(value, type) else next(iter(value)),
 )
@@ -288,18 +297,35 @@ def test_the_real_tool_sends_our_requests_and_measures_the_schedule_of_the_serve
 @pytest.mark.slow
 def test_the_real_tool_sends_chats_of_many_lengths_at_a_rate_and_keeps_the_key_to_itself(tool, job, model):
     skip_without(tool)
-    load = {"endpoint": "chat", "request_rate": 40, "concurrency": 8, "output_tokens": Lengths.uniform(2, 12)}
+    load = {"endpoint": "chat", "request_rate": 40, "concurrency": None, "output_tokens": Lengths.uniform(2, 12)}
     with timed_server(ttft=0.05, itl=0.01, api_key=KEY) as server:
         asked = job(server.base_url, tokenizer=model, api_key=KEY, **load)
         found = tool().generate(asked)
         bodies = [answer.body for answer in server.answers()][asked.workload.warmup :]
-    wanted = plan(asked.workload, tokenizer=model).requests
+    planned = plan(asked.workload, tokenizer=model)
+    wanted = planned.requests
     assert found.completed == len(wanted)
     assert sorted(map(prompt_of, bodies)) == sorted(request.prompt for request in wanted)
     assert sorted(found.samples.output_tokens) == sorted(request.output_tokens for request in wanted)
-    assert ("latency_due" in found.distributions) == (tool is not AisBench)
+    assert found.distributions["latency_due"].mean > found.distributions["latency"].mean
+    if tool in (AisBench, Guidellm):
+        due = np.sort(found.samples.due)
+        assert due - due[0] == pytest.approx(planned.due, abs=1e-6)
     files = [path for path in asked.folder.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+class TestRealTools(BenchmarkConformance):
+    @pytest.fixture
+    def benchmark_class(self, tool):
+        skip_without(tool)
+        return tool
+
+    @pytest.fixture
+    def tokenizer(self, model):
+        return model
 
 
 def skip_without(tool) -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from msprof_plugins.tool_results.finding import READERS, read_result
-from msprof_plugins.tool_results.result import ToolResult
+from msprof_plugins.tool_results.result import NothingSucceeded, ToolResult
 
-__all__ = ["READERS", "ToolResult", "read_result"]
+__all__ = ["READERS", "NothingSucceeded", "ToolResult", "read_result"]

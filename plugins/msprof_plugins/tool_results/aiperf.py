@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from msprof_plugins.tool_results.result import NAN, ToolResult, classify, last_line, load_json
+from msprof_plugins.tool_results.result import NAN, NothingSucceeded, ToolResult, classify, last_line, load_json
 from pytest_msprof.errors import LoadError
 from pytest_msprof.metrics import measure
 from pytest_msprof.samples import Sample, Samples
@@ -35,7 +35,7 @@ def read(path: Path) -> ToolResult:
     rows = _rows(folder / REQUESTS)
     first_error = next((_error_text(row) for row in rows if row.get("error")), "")
     if rows and all(row.get("error") for row in rows):
-        raise LoadError(f"aiperf: none of {len(rows)} requests succeeded; the first: {last_line(first_error)}")
+        raise NothingSucceeded("aiperf", len(rows), last_line(first_error))
     summary = load_json(folder / SUMMARY, "aiperf", ("start_time", "end_time", "request_count"))
     begin, end = (_epoch(summary[name]) for name in ("start_time", "end_time"))
     _check(summary, rows, folder, begin, end)

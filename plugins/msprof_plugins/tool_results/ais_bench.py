@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msprof_plugins.tool_results.result import NAN, ToolResult, classify, last_line, load_json
+from msprof_plugins.tool_results.result import NAN, NothingSucceeded, ToolResult, classify, last_line, load_json
 from pytest_msprof.errors import LoadError
 from pytest_msprof.metrics import measure
 from pytest_msprof.samples import Sample, Samples
@@ -43,7 +43,7 @@ def read(path: Path) -> ToolResult:
     samples = Samples.of(list(_samples(rows, times)))
     first_error = last_line(next((row["error_info"] for row in rows if row["error_info"]), ""))
     if not any(row["success"] for row in rows):
-        raise LoadError(f"ais_bench: none of {len(rows)} requests succeeded; the first: {first_error}")
+        raise NothingSucceeded("ais_bench", len(rows), first_error)
     totals = load_json(details.with_name(details.name.removesuffix(DETAILS) + ".json"), "ais_bench")
     _check(totals, rows, details)
     return ToolResult(

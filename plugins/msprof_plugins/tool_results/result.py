@@ -14,7 +14,7 @@ from pytest_msprof.errors import LoadError
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Distribution, Measurement, Value
 
-__all__ = ["NAN", "ToolResult", "classify", "distribution", "last_line", "load_json", "of_figures"]
+__all__ = ["NAN", "NothingSucceeded", "ToolResult", "classify", "distribution", "last_line", "load_json", "of_figures"]
 
 NAN = float("nan")
 PHRASES = {status.phrase: status.value for status in HTTPStatus}
@@ -28,6 +28,13 @@ CLASSES = (
     ("empty", re.compile(r"Never received a valid chunk")),
     ("cancelled", re.compile(r"Cancel", re.IGNORECASE)),
 )
+
+
+class NothingSucceeded(LoadError):
+    """Every request failed; some tools leave a result that says so, and some end with an error."""
+
+    def __init__(self, tool: str, sent: int, first_error: str) -> None:
+        super().__init__(f"{tool}: none of {sent} requests succeeded; the first: {redact(first_error)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class ToolResult:
                 f"{found.completed} completed and {found.failed} failed"
             )
         if not found.completed:
-            raise LoadError(f"{self.tool}: none of {sent} requests succeeded; the first: {redact(self.first_error)}")
+            raise NothingSucceeded(self.tool, sent, self.first_error)
         return found
 
     def with_notes(self, *notes: str) -> ToolResult:

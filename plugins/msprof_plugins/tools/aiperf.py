@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
+from msprof_plugins.tools.schedule import SCHEDULED, check_schedule
 from msprof_plugins.tools.tool import ANY, Order, Tool
 from pytest_msprof.errors import ConfigurationError
 
@@ -31,30 +32,15 @@ class Aiperf(Tool):
         module="aiperf",
         install="python -m msprof_plugins.install_engine aiperf",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "arrival": ANY,
-        "burstiness": ANY,
-        "duration": ANY,
-        "stages": ANY,
-        "trace": ANY,
-        "models": ANY,
-    }
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "models": ANY}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; everything is said in a configuration file."""
-        self._check(order)
+        check_schedule(self, order, own=None)
         (order.folder / REQUESTS).write_text(_requests(order), encoding="utf-8")
         configuration = order.folder / "aiperf.yaml"
         configuration.write_text(json.dumps(_configuration(order), indent=1), encoding="utf-8")
         return [*order.interpreter.command, "profile", "--config", str(configuration)]
-
-    def _check(self, order: Order) -> None:
-        """Refuse what no schedule can say: an end by the clock, and a concurrency that changes."""
-        workload, planned = order.job.workload, order.plan
-        if planned.stages:
-            self.refuse("stages.concurrency", workload.stages, None)
-        if planned.due is None and workload.duration is not None:
-            self.refuse("duration", workload.duration, None)
 
     def environment(self, order: Order) -> Mapping[str, str]:
         """Return the key of the target; offline, the tool takes the folder of a tokenizer for a name on the hub."""

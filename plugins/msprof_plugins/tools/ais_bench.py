@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
-from msprof_plugins.tools.tool import ANY, Order, Tool
+from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
+from msprof_plugins.tools.tool import Order, Tool
 from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.metrics import measure
 
 __all__ = ["AisBench"]
 
@@ -54,7 +60,7 @@ datasets = [
         abbr="requests",
         type=CustomDataset,
         path={prompts!r},
-        reader_cfg=dict(input_columns=["question", "max_out_len"], output_column="answer"),
+        reader_cfg=dict(input_columns={columns!r}, output_column="answer"),
         infer_cfg=dict(
             prompt_template=dict(type=PromptTemplate, template="{{question}}"),
             retriever=dict(type=ZeroRetriever),
@@ -83,18 +89,25 @@ class AisBench(Tool):
         module="ais_bench.benchmark.cli.main",
         install="python -m msprof_plugins.install_engine ais_bench",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {"arrival": ("poisson", "constant", "gamma"), "burstiness": ANY}
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = SCHEDULED
 
     def command(self, order: Order) -> list[str]:
         """Return the command line, and write the configuration, which is Python."""
-        rows = ({"question": text, "answer": "", "max_tokens": tokens} for text, tokens in order.texts())
+        check_schedule(self, order, own=("poisson", "constant", "gamma"))
+        rows: list[dict[str, Any]] = [
+            {"question": text, "answer": "", "max_tokens": tokens} for text, tokens in order.texts()
+        ]
+        if (due := schedule(order)) is not None:
+            rows = [{**row, "timestamp": at * 1000} for row, at in zip(rows, due.tolist(), strict=True)]
         prompts = order.folder / "prompts.jsonl"
         prompts.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
         model = "KeyedVLLMCustomAPIChat" if order.is_chat else "KeyedVLLMCustomAPI"
         configuration = order.folder / "configuration.py"
         (order.folder / "msprof_ais_bench_model.py").write_text(MODEL, encoding="utf-8")
+        columns = ["question", "max_out_len", *(() if due is None else ("timestamp",))]
         configuration.write_text(
-            CONFIGURATION.format(model=model, options=_options(order), prompts=str(prompts)), encoding="utf-8"
+            CONFIGURATION.format(model=model, options=_options(order), prompts=str(prompts), columns=columns),
+            encoding="utf-8",
         )
         work = str(order.folder / "work")
         return [*order.interpreter.command, str(configuration), "--mode", "perf", "--num-warmups", "0", "-w", work]
@@ -107,13 +120,23 @@ class AisBench(Tool):
         """Read the only time-stamped folder, and drop its plots: each holds 5 MB of a JavaScript library."""
         for plot in (order.folder / "work").rglob("*.html"):
             plot.unlink()
-        return read_result(order.folder / "work", "ais_bench")
+        return _with_due(read_result(order.folder / "work", "ais_bench"), schedule(order))
 
     def notes(self, order: Order, result: ToolResult) -> Iterator[str]:
         """Say as well that the tool forgets when a request was due."""
         yield from super().notes(order, result)
-        if order.job.workload.request_rate is not None:
+        if order.plan.due is not None and schedule(order) is None:
             yield "ais_bench does not keep when a request was due: its times leave out what it waited before the start"
+
+
+def _with_due(result: ToolResult, due: NDArray[np.float64] | None) -> ToolResult:
+    """Add when each request was due: the tool keeps their order, and the least late one counts as in time."""
+    measured = result.measurement
+    if due is None or measured.samples is None or len(measured.samples) != len(due):
+        return result
+    late = (measured.samples.start - due)[measured.samples.ok]
+    samples = replace(measured.samples, due=due + (late.min() if late.size else 0.0))
+    return replace(result, measurement=measure(samples, measured.duration, notes=measured.notes))
 
 
 def _options(order: Order) -> dict[str, Any]:
@@ -130,6 +153,7 @@ def _options(order: Order) -> dict[str, Any]:
         "url": order.root_url,
         "request_rate": workload.request_rate or 0,
         "traffic_cfg": {"burstiness": burstiness},
+        "use_timestamp": schedule(order) is not None,
         "retry": 1,
         "api_key": "",
         "max_out_len": max(request.output_tokens for request in order.plan.requests),

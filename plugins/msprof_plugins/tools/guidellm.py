@@ -9,11 +9,14 @@ from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
+from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
 from msprof_plugins.tools.tool import Order, Tool
 from pytest_msprof.errors import ConfigurationError
 
 __all__ = ["Guidellm"]
 
+RUN_UP = 0.5
+"""Seconds before the first request of a schedule: the workers are late by a tenth when they begin."""
 FORMATS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
 FORCED = ("model", "prompt", "messages", "stream", "stream_options", "max_tokens", "ignore_eos")
 """Fields of a body that the tool sets itself."""
@@ -32,11 +35,15 @@ class Guidellm(Tool):
         module="guidellm",
         install="python -m msprof_plugins.install_engine guidellm",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ignore_eos": (True,), "arrival": ("poisson", "constant")}
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "ignore_eos": (True,)}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; everything is said in a scenario file, so that no path is parsed."""
-        rows = ({"prompt": text, "output_tokens_count": tokens} for text, tokens in order.texts())
+        check_schedule(self, order, own=("poisson", "constant"))
+        rows: list[dict[str, Any]] = [{"prompt": text, "output_tokens_count": tokens} for text, tokens in order.texts()]
+        if (due := schedule(order)) is not None:
+            times = (RUN_UP + due).tolist()
+            rows = [{**row, "relative_timestamp": at} for row, at in zip(rows, times, strict=True)]
         prompts = "".join(f"{json.dumps(row)}\n" for row in rows)
         (order.folder / "prompts.jsonl").write_text(prompts, encoding="utf-8")
         scenario = order.folder / "scenario.json"
@@ -44,10 +51,14 @@ class Guidellm(Tool):
         return [*order.interpreter.command, "run", "--config", str(scenario), "--disable-console-interactive"]
 
     def environment(self, order: Order) -> Mapping[str, str]:
-        """Return the key of the target, and a place for what its dataset library keeps."""
+        """Return the key of the target, a place for what its dataset library keeps, and patience.
+
+        Its scheduler ends when it waited so long in vain, and then loses a request whose end is on the way.
+        """
         key = order.job.target.api_key
         return {
             "HF_DATASETS_CACHE": str(order.folder / "cache"),
+            "GUIDELLM__MP_POLL_INTERVAL": "1.0",
             **({"GUIDELLM__SPEC__BACKEND__API_KEY": key} if key else {}),
         }
 
@@ -84,7 +95,8 @@ def _scenario(order: Order) -> dict[str, Any]:
 
 def _profile(order: Order) -> dict[str, Any]:
     workload = order.job.workload
+    if schedule(order) is not None:
+        return {"kind": "replay", "schedule_turn": "timestamp"}
     if workload.request_rate is None:
         return {"kind": "concurrent", "streams": [workload.concurrency]}
-    profile = {"kind": workload.arrival, "rate": [workload.request_rate]}
-    return profile | ({"max_concurrency": workload.concurrency} if workload.concurrency else {})
+    return {"kind": workload.arrival, "rate": [workload.request_rate], "max_concurrency": workload.concurrency}

@@ -18,7 +18,7 @@ from msprof_plugins.load import StreamingLoad
 from msprof_plugins.load.bodies import Bodies
 from msprof_plugins.load.dialects import find_dialect
 from msprof_plugins.load.selfcheck import Findings, limits, notes_on_client
-from msprof_plugins.tool_results import ToolResult
+from msprof_plugins.tool_results import NothingSucceeded, ToolResult
 from pytest_msprof.errors import ConfigurationError, InvalidWorkload, LoadError, UnknownName
 from pytest_msprof.ids import digest
 from pytest_msprof.interfaces import LaunchContext, LoadGenerator, LoadJob
@@ -230,10 +230,20 @@ class Tool(LoadGenerator):
                 if job.stop is not None and job.stop():
                     raise LoadError(f"{name} was stopped: it writes its result at the end only")
             if process.returncode != 0:
-                said = self._tail(process.log_tail(5), job)
-                raise LoadError(f"{name} ended with exit code {process.returncode}: {said}")
+                why = self._first_failure(order) or self._tail(process.log_tail(5), job)
+                raise LoadError(f"{name} ended with exit code {process.returncode}: {why}")
         finally:
             process.stop()
+
+    def _first_failure(self, order: Order) -> str:
+        """Return what every request failed of, where that is why the tool failed."""
+        try:
+            self.read(order)
+        except NothingSucceeded as nothing:
+            return str(nothing)
+        except LoadError:
+            pass
+        return ""
 
     def _variables(self, order: Order) -> dict[str, str]:
         """Return our environment without a key for somebody else's service, and with the tool's own."""
