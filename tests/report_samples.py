@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 
 from pytest_msprof.comparison import Tolerance, compare, contrast
 from pytest_msprof.display import change, field_values, interval
 from pytest_msprof.results import Distribution, Run, Value
+from pytest_msprof.side_by_side import SideBySide, compare_sources
+from pytest_msprof.sources import Figures, Source
+from pytest_msprof.sources.quantities import quantity
 from pytest_msprof.summary import Confirmation, SessionSummary, StudySummary, TrialRecord
 from pytest_msprof.workload import Workload
 
@@ -295,3 +299,19 @@ def hostile_session(names: Sequence[str]) -> SessionSummary:
         environment=fields,
         started_at=STARTED + timedelta(days=1),
     )
+
+
+def sample_comparison(labels: Sequence[str]) -> SideBySide:
+    """Return five launches of analysed folders a side, 15 % apart, with one metric a label."""
+
+    def launch(side: str, number: int, factor: float) -> Source:
+        figures = Figures()
+        for label in labels:
+            value = factor * (1 + 0.01 * number)
+            figures.add(quantity("request", label), {"mean": value, "p50": 0.9 * value, "p90": 1.4 * value})
+        facts = {"requests": "48", "model": labels[0]}
+        path = Path(f"{labels[0][:80]}/{side}/{number}")
+        return Source(path, "analysed folder", figures, identity=facts, histogram={1: 4, 8: 40}, notes=tuple(labels))
+
+    sides = [[launch(side, n, factor) for n in range(5)] for side, factor in (("now", 1.15), ("then", 1.0))]
+    return compare_sources(*sides)

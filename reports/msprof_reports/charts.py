@@ -14,7 +14,7 @@ from pytest_msprof.display import change, field_values, interval, metric_value
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
 
-__all__ = ["axis_unit", "interval_chart", "launch_chart", "trial_chart"]
+__all__ = ["axis_unit", "element", "interval_chart", "launch_chart", "trial_chart"]
 
 TOP, FLOOR, FAILED_LINE, LABEL_LINE = 26, 176, 196, 218
 """Heights in the trial chart: highest value, lowest value, failed trials, trial numbers."""
@@ -74,7 +74,7 @@ def trial_chart(study: StudySummary) -> str:
         *_numbers(trials, across),
     ]
     label = f"{study.objective} of {len(trials)} trials"
-    return _element("svg", *parts, class_="chart trials", role="img", aria_label=label, height=LABEL_LINE + 6)
+    return element("svg", *parts, class_="chart trials", role="img", aria_label=label, height=LABEL_LINE + 6)
 
 
 def _value(trial: TrialRecord) -> float | None:
@@ -99,8 +99,8 @@ def _rules(scale: Scale, name: str) -> Iterator[str]:
     factor, _ = axis_unit(name, scale.high)
     for tick in scale.ticks:
         y = _height(scale, tick)
-        yield _element("line", x1="0", x2="100%", y1=y, y2=y, class_="rule")
-        yield _element("text", f"{tick / factor:,.6g}", x=-8, y=y + 4, class_="tick end")
+        yield element("line", x1="0", x2="100%", y1=y, y2=y, class_="rule")
+        yield element("text", f"{tick / factor:,.6g}", x=-8, y=y + 4, class_="tick end")
 
 
 def _best_so_far(study: StudySummary, scale: Scale, across: dict[int, float]) -> Iterator[str]:
@@ -126,13 +126,13 @@ def _mark(study: StudySummary, trial: TrialRecord, scale: Scale, x: float) -> st
     radius = 3 if len(study.trials) > MANY else 4.5
     value = _value(trial)
     what = trial.reason or trial.state if value is None else metric_value(study.objective, value)
-    title = _element("title", f"trial {trial.number}: {what}\n{field_values(trial.fields)}"[:600])
+    title = element("title", f"trial {trial.number}: {what}\n{field_values(trial.fields)}"[:600])
     if value is None:
-        shape = _element("text", CROSS, x=_percent(x), y=FAILED_LINE + 5, class_=f"cross {trial.state}")
-        return _element("g", title, shape)
+        shape = element("text", CROSS, x=_percent(x), y=FAILED_LINE + 5, class_=f"cross {trial.state}")
+        return element("g", title, shape)
     ring = " winner" if trial.number == study.winner else ""
     x_place, y = _percent(x), _height(scale, value)
-    return _element("circle", title, cx=x_place, cy=y, r=radius + bool(ring), class_=f"dot {trial.state}{ring}")
+    return element("circle", title, cx=x_place, cy=y, r=radius + bool(ring), class_=f"dot {trial.state}{ring}")
 
 
 def _names(study: StudySummary, scale: Scale, across: dict[int, float]) -> Iterator[str]:
@@ -142,13 +142,13 @@ def _names(study: StudySummary, scale: Scale, across: dict[int, float]) -> Itera
             continue
         x = across[trial.number]
         anchor = "start" if x < EDGE else "end" if x > 1 - EDGE else "middle"
-        yield _element("text", name, x=_percent(x), y=_height(scale, value) - 12, class_=f"name {anchor} halo")
+        yield element("text", name, x=_percent(x), y=_height(scale, value) - 12, class_=f"name {anchor} halo")
 
 
 def _numbers(trials: Sequence[TrialRecord], across: dict[int, float]) -> Iterator[str]:
     every = max(1, math.ceil(len(trials) / 12))
     for trial in trials[::every]:
-        yield _element("text", str(trial.number), x=_percent(across[trial.number]), y=LABEL_LINE, class_="tick middle")
+        yield element("text", str(trial.number), x=_percent(across[trial.number]), y=LABEL_LINE, class_="tick middle")
 
 
 def launch_chart(study: StudySummary) -> str:
@@ -160,7 +160,7 @@ def launch_chart(study: StudySummary) -> str:
     for index, (entry, values) in enumerate(rows):
         parts += _launches(study, entry, values, scale, top=index * ROW)
     label = f"{study.objective} of each confirmation launch"
-    return _element("svg", *parts, class_="chart launches", role="img", aria_label=label, height=bottom + 26)
+    return element("svg", *parts, class_="chart launches", role="img", aria_label=label, height=bottom + 26)
 
 
 def _values(confirmation: Confirmation, name: str) -> list[float]:
@@ -172,8 +172,8 @@ def _grid(scale: Scale, name: str, bottom: float) -> Iterator[str]:
     for index, tick in enumerate(scale.ticks):
         x = _percent(scale.place(tick))
         anchor = "start" if index == 0 else "end" if index == len(scale.ticks) - 1 else "middle"
-        yield _element("line", x1=x, x2=x, y1=0, y2=bottom, class_="rule")
-        yield _element("text", f"{tick / factor:,.6g}", x=x, y=bottom + 18, class_=f"tick {anchor}")
+        yield element("line", x1=x, x2=x, y1=0, y2=bottom, class_="rule")
+        yield element("text", f"{tick / factor:,.6g}", x=x, y=bottom + 18, class_=f"tick {anchor}")
 
 
 def _launches(
@@ -181,17 +181,17 @@ def _launches(
 ) -> Iterator[str]:
     y = top + TRACK + 8
     failed = f", {len(entry.failures)} failed" if entry.failures else ""
-    yield _element("text", f"{entry.role}, trial {entry.number}{failed}", x="0", y=top + 16, class_="name start halo")
+    yield element("text", f"{entry.role}, trial {entry.number}{failed}", x="0", y=top + 16, class_="name start halo")
     if not values:
-        yield _element("text", "no launch was measured", x="100%", y=top + 16, class_="tick end halo")
+        yield element("text", "no launch was measured", x="100%", y=top + 16, class_="tick end halo")
         return
     mean = geometric_mean(values) if min(values) > 0 else fmean(values)
-    yield _element("text", metric_value(study.objective, mean), x="100%", y=top + 16, class_="name end halo")
+    yield element("text", metric_value(study.objective, mean), x="100%", y=top + 16, class_="name end halo")
     yield _line(0.0, y, 1.0, y, "track")
     for value in values:
-        title = _element("title", metric_value(study.objective, value))
+        title = element("title", metric_value(study.objective, value))
         state = "winner" if entry.number == study.winner else "other"
-        yield _element("circle", title, cx=_percent(scale.place(value)), cy=y, r=5, class_=f"launch {state}")
+        yield element("circle", title, cx=_percent(scale.place(value)), cy=y, r=5, class_=f"launch {state}")
     yield _line(scale.place(mean), y - 10, scale.place(mean), y + 10, "mean")
 
 
@@ -202,13 +202,13 @@ def interval_chart(delta: Delta, reach: float) -> str:
     parts = []
     if delta.tolerance is not None:
         left, right = _within(-delta.tolerance, reach), _within(delta.tolerance, reach)
-        parts.append(_element("rect", x=_percent(left), width=_percent(right - left), y=1, height=16, class_="band"))
+        parts.append(element("rect", x=_percent(left), width=_percent(right - left), y=1, height=16, class_="band"))
     parts.append(_line(0.5, 0, 0.5, 18, "zero"))
     if delta.low is not None and delta.high is not None:
         parts.append(_line(_within(delta.low, reach), 9, _within(delta.high, reach), 9, "span"))
-    parts.append(_element("circle", cx=_percent(_within(delta.change, reach)), cy=9, r=3.5, class_="point"))
+    parts.append(element("circle", cx=_percent(_within(delta.change, reach)), cy=9, r=3.5, class_="point"))
     label = f"{change(delta.change)}, interval {interval(delta.low, delta.high)}"
-    return _element("svg", *parts, class_=f"interval {delta.verdict}", role="img", aria_label=label, height=18)
+    return element("svg", *parts, class_=f"interval {delta.verdict}", role="img", aria_label=label, height=18)
 
 
 def _within(value: float, reach: float) -> float:
@@ -216,15 +216,15 @@ def _within(value: float, reach: float) -> float:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return _element("line", x1=_percent(x1), y1=y1, x2=_percent(x2), y2=y2, class_=kind)
+    return element("line", x1=_percent(x1), y1=y1, x2=_percent(x2), y2=y2, class_=kind)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.4g}%"
 
 
-def _element(name: str, *children: str, **attributes: str | float) -> str:
-    """Write one element; text goes into `text` and `title` only, and is escaped there."""
+def element(name: str, *children: str, **attributes: str | float) -> str:
+    """Write one element of a drawing; text goes into `text` and `title` only, and is escaped there."""
     inner = "".join(children)
     if name in {"text", "title"}:
         inner = escape(inner)

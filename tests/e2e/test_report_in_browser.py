@@ -11,8 +11,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from report_samples import even_study, hostile_session, large_session, sample_session
+from report_samples import (
+    even_study,
+    hostile_session,
+    large_session,
+    sample_comparison,
+    sample_session,
+)
 
+from msprof_reports.compared.page import write_page
 from msprof_reports.html import write_html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -34,6 +41,11 @@ SESSIONS = {
     "many rows": large_session,
     "hostile names": lambda: hostile_session(HOSTILE),
     "nothing": lambda: sample_session(studies=(), comparisons=(), runs=()),
+}
+COMPARISONS = {
+    "comparison": lambda: sample_comparison(("first_token_latency (ms)", "total_time (ms)")),
+    "comparison of 200 metrics": lambda: sample_comparison([f"metric_{number}" for number in range(200)]),
+    "comparison of hostile names": lambda: sample_comparison(HOSTILE),
 }
 
 PROBE = """
@@ -102,7 +114,10 @@ def look_at(tmp_path_factory):
 
 
 def measure(session: str, folder: Path, *, width: int, scheme: int) -> dict[str, object]:
-    write_html(SESSIONS[session](), folder)
+    if session in COMPARISONS:
+        write_page(COMPARISONS[session](), folder / "report.html")
+    else:
+        write_html(SESSIONS[session](), folder)
     probe = folder / "probe.html"
     probe.write_text(PROBE.replace("WIDTH", str(width)), encoding="utf-8")
     page = chromium(
@@ -120,7 +135,7 @@ def measure(session: str, folder: Path, *, width: int, scheme: int) -> dict[str,
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("session", [*SESSIONS, *COMPARISONS])
 def test_the_page_fits_the_screen_and_only_tables_scroll_sideways(session, width, look_at):
     assert look_at(session, width=width)["overflow"] <= 0
 
@@ -164,3 +179,11 @@ def test_the_page_prints(tmp_path):
     path = write_html(sample_session(), tmp_path)
     chromium(f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'page.pdf'}", path.as_uri())
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_a_comparison_can_be_read_in_both_schemes_and_by_keyboard_and_runs_nothing(scheme, look_at):
+    seen = look_at("comparison of hostile names", width=DESK, scheme=scheme)
+    assert seen["contrast"] >= 4.5
+    assert (seen["owned"], seen["requests"], seen["unreachable"], seen["outside"]) == (None, 0, 0, 0)
+    assert seen["opened"]

@@ -14,6 +14,7 @@ import pytest
 
 from msprof_reports.compared import write_comparison
 from msprof_reports.compared.dashboard import STATISTICS
+from msprof_reports.compared.page import render
 from msprof_reports.compared.workbook import difference
 from pytest_msprof.cli import main
 from pytest_msprof.side_by_side import SideBySide, compare_sources
@@ -27,6 +28,7 @@ FILES = {
     "compare_visualization.json",
     "compare_result.json",
     "compare_report.md",
+    "compare_report.html",
 }
 HOSTILE = [
     "=1+1",
@@ -154,10 +156,24 @@ def test_names_from_a_file_are_text_everywhere(tmp_path: Path):
     assert {"=1+1", "@SUM(A1)"} <= {cell.value for cell in cells}
     text = (tmp_path / "compare_report.md").read_text()
     assert "<script>" not in text
+    assert "<script>" not in (tmp_path / "compare_report.html").read_text()
     assert max(map(len, text.splitlines())) < 1000
     with closing(sqlite3.connect(tmp_path / "compare_result.db")) as connection:
         labels = {label for (label,) in connection.execute("SELECT label FROM request")}
     assert labels == set(HOSTILE)
+
+
+def test_the_page_says_the_verdict_first_and_draws_every_launch(written: Path):
+    assert "<h1><a" in (page := (written / "compare_report.html").read_text())
+    assert page.index("Incomparable") < page.index("input tokens: 3092 in input")
+    sides = [[Source(Path(f"{side}{n}"), "kind", figures(1 + 0.01 * n)) for n in range(5)] for side in "ab"]
+    assert render(compare_sources(*sides)).count('class="launch"') == 10
+
+
+def figures(value: float) -> Figures:
+    found = Figures()
+    found.add(quantity("request", "first_token_latency (ms)"), {"p50": value})
+    return found
 
 
 def test_the_json_is_read_back_as_it_was(written: Path, found: SideBySide):

@@ -48,6 +48,7 @@ def _reports() -> tuple[_Report, ...]:
         _Report("compare_result.db", "sqlite3", _database),
         _Report("compare_visualization.json", "json", _dashboard),
         _Report("compare_result.json", "json", _json),
+        _Report("compare_report.html", "jinja2", _page),
         _Report(MARKDOWN, "textwrap", _markdown),
     )
 
@@ -72,6 +73,12 @@ def _dashboard(comparison: SideBySide, path: Path) -> None:
 
 def _json(comparison: SideBySide, path: Path) -> None:
     path.write_text(comparison.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _page(comparison: SideBySide, path: Path) -> None:
+    from msprof_reports.compared.page import write_page
+
+    write_page(comparison, path)
 
 
 def _markdown(comparison: SideBySide, path: Path) -> None:
