@@ -85,6 +85,22 @@ def test_a_worker_that_dies_ends_the_load_and_leaves_nobody(run):
     assert not [child for child in psutil.Process().children() if "msprof_plugins.load.worker" in child.cmdline()]
 
 
+def test_an_interrupt_keeps_what_all_workers_measured(run):
+    blocks: list[Samples] = []
+    seen = []
+
+    def interrupt(progress):
+        seen.append(progress)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with fast_server(ttft=0.02, itl=0, record=True) as server:
+        with pytest.raises(KeyboardInterrupt):
+            run(server, concurrency=2, num_requests=10_000, sink=blocks.append, progress=interrupt)
+        answered = len(server.answers())
+    assert answered - 4 <= len(Samples.concatenate(blocks)) <= answered
+
+
 def test_more_workers_than_slots_are_refused(run):
     with fast_server() as server, pytest.raises(ConfigurationError, match="1 to 2, but got 3"):
         run(server, workers=3, concurrency=2)

@@ -48,6 +48,7 @@ class Crew:
         self._patience = patience
         self._said: queue.Queue[_Said] = queue.Queue()
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._listeners: list[threading.Thread] = []
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
@@ -56,7 +57,9 @@ class Crew:
             command = [sys.executable, "-m", "msprof_plugins.load.worker"]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
             self._processes.append(process)
-            threading.Thread(target=self._listen, args=(index, process), daemon=True).start()
+            listener = threading.Thread(target=self._listen, args=(index, process), daemon=True)
+            listener.start()
+            self._listeners.append(listener)
             self._tell(index, Assignment(self._assigned, index, self._number, self._patience))
         return self
 
@@ -73,7 +76,18 @@ class Crew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for listener in self._listeners:
+            listener.join()
         self._files.close()
+        if kind is not None:
+            self._keep_what_ended()
+
+    def _keep_what_ended(self) -> None:
+        """Hand on the requests that workers still told of when the load was interrupted."""
+        while self._job.sink and not self._said.empty():
+            message = self._said.get().message
+            if isinstance(message, Block):
+                self._job.sink(message.samples)
 
     def run(self) -> Outcome:
         """Send the load; raises `LoadError` where a worker ends without a result."""

@@ -163,7 +163,7 @@ class Driver:
 
     async def _tend(self) -> None:
         """End what takes too long, and open connections ahead of need."""
-        opening: set[asyncio.Task[None]] = set()
+        opening: set[asyncio.Task[bool]] = set()
         while True:
             now = time.monotonic()
             self._expire(now)

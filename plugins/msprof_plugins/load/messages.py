@@ -63,10 +63,18 @@ def say(stream: BinaryIO, message: object) -> None:
 
 def receive(stream: BinaryIO) -> Any:
     """Return the next message, None where the other side has ended."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    (length,) = LENGTH.unpack(head)
-    data = stream.read(length)
+    head = _exactly(stream, LENGTH.size)
+    data = _exactly(stream, LENGTH.unpack(head)[0]) if head else b""
     # both ends are this program: the pipe is not reachable for anybody else
-    return pickle.loads(data) if len(data) == length else None  # noqa: S301
+    return pickle.loads(data) if data else None  # noqa: S301
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    """Read *size* bytes, however many come at a time; nothing where they end before."""
+    data = bytearray()
+    while len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            return b""
+        data += more
+    return bytes(data)

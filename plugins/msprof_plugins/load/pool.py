@@ -13,6 +13,8 @@ __all__ = ["ConnectionPool"]
 
 IDLE_LIMIT = 2.0
 """Seconds after which an idle connection is not trusted: servers close theirs after 5."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds until a connection that does not come about has failed, where the request would wait longer."""
 OPENED_AT_ONCE = 256
 """Connections that are being opened at the same time before a load, so that no backlog overflows."""
 
@@ -21,7 +23,7 @@ class ConnectionPool:
     """Hands out connections, the one used last first."""
 
     def __init__(self, origin: Origin, timeout: float) -> None:
-        self.origin, self.timeout = origin, timeout
+        self.origin, self.timeout = origin, min(timeout, CONNECT_TIMEOUT)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._opening = 0
@@ -35,12 +37,14 @@ class ConnectionPool:
                 await self._spare()
 
         missing = number - sum(_is_fresh(connection) for connection in self._idle)
-        await asyncio.gather(*(one() for _ in range(missing)))
+        if missing > 0 and not await self._spare():
+            return
+        await asyncio.gather(*(one() for _ in range(missing - 1)))
         now = time.monotonic()
         for connection in self._idle:
             connection.idle_since = now if connection.is_open else connection.idle_since
 
-    def expect(self, number: int) -> list[asyncio.Task[None]]:
+    def expect(self, number: int) -> list[asyncio.Task[bool]]:
         """Begin to open what is missing for *number* requests that come soon."""
         fresh = sum(_is_fresh(connection) for connection in self._idle[-number:]) if number else 0
         return [asyncio.ensure_future(self._spare()) for _ in range(number - fresh - self._opening)]
@@ -81,7 +85,8 @@ class ConnectionPool:
         self._open.clear()
         self._idle.clear()
 
-    async def _spare(self) -> None:
+    async def _spare(self) -> bool:
+        """Open a connection for later; say whether there is one."""
         self._opening += 1
         try:
             connection = await self.open(Exchange(0))
@@ -89,6 +94,7 @@ class ConnectionPool:
             self._opening -= 1
         if connection:
             self._idle.append(connection)
+        return connection is not None
 
     def _drop(self, connection: Connection) -> None:
         connection.close()
