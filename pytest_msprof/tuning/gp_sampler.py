@@ -11,8 +11,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from pytest_msprof.failures import CLIENT_ERRORS, PORT_IN_USE, TIMEOUT
 from pytest_msprof.tuning.encoding import Cube
-from pytest_msprof.tuning.gaussian import GaussianProcess
+from pytest_msprof.tuning.ranking import union
+from pytest_msprof.tuning.surrogate import Surrogate, scores
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -24,10 +26,20 @@ __all__ = ["ConstrainedGPSampler"]
 Array = NDArray[np.float64]
 Constraints = Callable[["FrozenTrial"], Sequence[float]]
 
+Completion = Callable[[Mapping[str, Any]], dict[str, Any] | None]
+
 CANDIDATES = 512
+BATCHES = 4
+"""Times that candidates are drawn where most of the cube may not be proposed."""
+FEW = 64
+"""Candidates over the whole cube that are enough."""
+SECOND_RING = 256
+"""Candidates two steps away from the best."""
 DESIGN_CANDIDATES = 256
-LEAST = 1e-6
-"""A probability below this counts as this: no region is ever given up for good."""
+CAUTION = 2
+"""Power of the probability of no crash: a crash teaches less than a miss, and costs as much."""
+NO_CRASH = {TIMEOUT, CLIENT_ERRORS, PORT_IN_USE}
+"""Failures that say nothing about the memory or the options of a configuration."""
 
 
 class ConstrainedGPSampler(BaseSampler):
@@ -55,6 +67,8 @@ class ConstrainedGPSampler(BaseSampler):
 
         None before there is a best, and where the proposal was meant to fill the space.
         """
+        self.completed: Completion = dict
+        """Makes of a candidate the parameters that a trial would really have; None where it may not be proposed."""
 
     def reseed_rng(self) -> None:
         """Take other random numbers than the sampler this one was copied from."""
@@ -64,10 +78,7 @@ class ConstrainedGPSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the union over all trials: the intersection is empty once a trial stopped early."""
         del trial
-        space: dict[str, BaseDistribution] = {}
-        for other in study.get_trials(deepcopy=False):
-            space |= {name: found for name, found in other.distributions.items() if not found.single()}
-        return dict(sorted(space.items()))
+        return union(other.distributions for other in study.get_trials(deepcopy=False))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -83,7 +94,7 @@ class ConstrainedGPSampler(BaseSampler):
         tried = [other.params for other in trials if "interrupted" not in other.user_attrs and other.params]
         refused = [other.params for other in trials if "refused" in other.user_attrs and other.params]
         if len(tried) < self._startup or not any(_value(other) is not None for other in finished):
-            return _farthest(cube, [*tried, *refused], generator)
+            return self._farthest(cube, [*tried, *refused], generator)
         return self._best(study, cube, finished, [*tried, *refused], generator)
 
     def sample_independent(
@@ -101,24 +112,67 @@ class ConstrainedGPSampler(BaseSampler):
         generator: np.random.Generator,
     ) -> dict[str, Any]:
         measured = [other for other in finished if _value(other) is not None]
-        points = cube.encode([other.params for other in measured])
-        values = _scores([float(_value(other) or 0.0) for other in measured], study.direction)
-        excess = self._excesses(measured)
+        told = np.array([float(_value(other) or 0.0) for other in measured])
+        values = scores(told, maximize=study.direction == StudyDirection.MAXIMIZE)
+        points, excess = cube.encode([other.params for other in measured]), self._excesses(measured)
         feasible = np.all(excess <= 0, axis=1)
         centres = [measured[place].params for place in np.argsort(-np.where(feasible, values, -np.inf))[:3]]
-        candidates = _candidates(cube, centres, taken, generator)
+        candidates = self._candidates(cube, centres, taken, generator)
         if not candidates:
-            return _farthest(cube, taken, generator)
+            return self._farthest(cube, taken, generator)
+        taught = [other for other in finished if _teaches(other)]
+        alive = np.array([1.0 if other.state == TrialState.COMPLETE else -1.0 for other in taught])
+        model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive)
         at = cube.encode(candidates)
-        merit = _improvement(GaussianProcess.fit(points, values), at, values[feasible])
-        for column in range(excess.shape[1]):
-            merit *= _probability_met(points, excess[:, column], at)
-        merit *= _probability_alive(cube, finished, at) ** 2  # a crash teaches less than a miss, and costs as much
+        merit = model.feasible(at) * model.survives(at) ** CAUTION
         if np.any(feasible):
-            self.expected_gain = float(np.max(merit)) / _unit(
-                [float(_value(other) or 0.0) for other in measured], float(values[feasible].max())
-            )
+            best = float(np.max(model.mean(points[feasible])))
+            merit *= model.improvement(at, best)
+            self.expected_gain = float(np.max(merit)) / (1.0 if told.min() > 0 else abs(best) or 1.0)
         return candidates[int(np.argmax(merit))]
+
+    def _farthest(
+        self, cube: Cube, taken: Sequence[Mapping[str, Any]], generator: np.random.Generator
+    ) -> dict[str, Any]:
+        """Return the point of a Sobol set that lies farthest from all that were taken (maximin)."""
+        drawn = [cube.from_units(units) for units in _sobol(cube.raw, DESIGN_CANDIDATES, generator)]
+        candidates = self._proposable(cube, drawn) or drawn
+        if not taken:
+            return candidates[0]
+        gaps = cube.encode(candidates)[:, None, :] - cube.encode(taken)[None, :, :]
+        return candidates[int(np.argmax(np.min(np.sum(gaps**2, axis=-1), axis=1)))]
+
+    def _candidates(
+        self,
+        cube: Cube,
+        centres: Sequence[Mapping[str, Any]],
+        taken: Sequence[Mapping[str, Any]],
+        generator: np.random.Generator,
+    ) -> list[dict[str, Any]]:
+        """Return points over the whole cube and around the best, none of which was tried."""
+        near = [point for centre in centres for point in cube.neighbours(centre, generator)]
+        starts = generator.choice(len(near), size=min(len(near), SECOND_RING // (4 * cube.raw) + 1), replace=False)
+        second = [point for place in starts for point in cube.neighbours(near[place], generator)]
+        found = self._proposable(cube, [*near, *second], taken)
+        for _ in range(BATCHES):
+            drawn = [cube.from_units(units) for units in _sobol(cube.raw, CANDIDATES, generator)]
+            wide = self._proposable(cube, drawn, [*taken, *found])
+            found += wide
+            if len(wide) >= FEW:
+                break
+        return found
+
+    def _proposable(
+        self, cube: Cube, points: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[str, Any]] = ()
+    ) -> list[dict[str, Any]]:
+        """Return what may be proposed of *points*, completed, each once, without what was taken."""
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        known = {_key(cube, parameters) for parameters in taken}
+        for point in points:
+            whole = self.completed(point)
+            if whole is not None and (key := _key(cube, whole)) not in known:
+                found.setdefault(key, whole)
+        return list(found.values())
 
     def _excesses(self, trials: Sequence[FrozenTrial]) -> Array:
         """Return what each trial says of each constraint, shape ``(n, c)``; a missing one counts as met."""
@@ -136,44 +190,9 @@ def _value(trial: FrozenTrial) -> float | None:
     return trial.value if trial.state == TrialState.COMPLETE else None
 
 
-def _scores(values: Sequence[float], direction: StudyDirection) -> Array:
-    """Return what is to be maximised: the logarithm where all values are positive, since gains are ratios."""
-    found = np.array(values, float)
-    if np.all(found > 0):
-        found = np.log(found)
-    return found if direction == StudyDirection.MAXIMIZE else -found
-
-
-def _unit(measured: Sequence[float], best: float) -> float:
-    """Return the score that is once the best value: 1 for logarithms."""
-    return 1.0 if min(measured) > 0 else abs(best) or 1.0
-
-
-def _farthest(cube: Cube, taken: Sequence[Mapping[str, Any]], generator: np.random.Generator) -> dict[str, Any]:
-    """Return the point of a Sobol set that lies farthest from all that were taken (maximin)."""
-    candidates = [cube.from_units(units) for units in _sobol(cube.raw, DESIGN_CANDIDATES, generator)]
-    if not taken:
-        return candidates[0]
-    gaps = cube.encode(candidates)[:, None, :] - cube.encode(taken)[None, :, :]
-    return candidates[int(np.argmax(np.min(np.sum(gaps**2, axis=-1), axis=1)))]
-
-
-def _candidates(
-    cube: Cube,
-    centres: Sequence[Mapping[str, Any]],
-    taken: Sequence[Mapping[str, Any]],
-    generator: np.random.Generator,
-) -> list[dict[str, Any]]:
-    """Return points over the whole cube and around the best, none of which was tried."""
-    found = [cube.from_units(units) for units in _sobol(cube.raw, CANDIDATES, generator)]
-    for centre in centres:
-        near = cube.neighbours(centre, generator)
-        found += near
-        for point in near[:: max(1, len(near) // 8)]:
-            found += cube.neighbours(point, generator)
-    known = {_key(cube, parameters) for parameters in taken}
-    distinct = {_key(cube, point): point for point in found}
-    return [point for key, point in distinct.items() if key not in known]
+def _teaches(trial: FrozenTrial) -> bool:
+    """Say whether a trial tells something about crashes: what a client or a clock ended does not."""
+    return trial.state == TrialState.COMPLETE or trial.user_attrs.get("failure") not in NO_CRASH
 
 
 def _key(cube: Cube, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -184,39 +203,3 @@ def _sobol(dimensions: int, count: int, generator: np.random.Generator) -> Array
     from scipy.stats import qmc
 
     return np.asarray(qmc.Sobol(dimensions, rng=generator).random(count), float)
-
-
-def _improvement(process: GaussianProcess, at: Array, best: Array) -> Array:
-    """Return expected improvement over the best feasible value; 1 everywhere while there is none."""
-    from scipy.special import ndtr
-
-    if not best.size:
-        return np.ones(len(at))
-    mean, deviation = process.predict(at)
-    gain = mean - best.max()
-    z = gain / deviation
-    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    return np.asarray(np.maximum(gain * ndtr(z) + deviation * density, 1e-12), float)
-
-
-def _probability_met(points: Array, excess: Array, at: Array) -> Array:
-    """Return the probability that a constraint is met at each candidate."""
-    from scipy.special import ndtr
-
-    if np.all(excess <= 0) and np.ptp(excess) == 0:
-        return np.ones(len(at))
-    scaled = np.log1p(excess) if np.all(excess > -1) else np.arcsinh(excess / (np.median(np.abs(excess)) or 1.0))
-    mean, deviation = GaussianProcess.fit(points, np.asarray(scaled, float)).predict(at)
-    return np.asarray(np.maximum(ndtr(-mean / deviation), LEAST), float)
-
-
-def _probability_alive(cube: Cube, finished: Sequence[FrozenTrial], at: Array) -> Array:
-    """Return the probability that a candidate does not crash; 1 while nothing crashed."""
-    from scipy.special import ndtr
-
-    alive = np.array([1.0 if trial.state == TrialState.COMPLETE else -1.0 for trial in finished])
-    if np.all(alive > 0):
-        return np.ones(len(at))
-    process = GaussianProcess.fit(cube.encode([trial.params for trial in finished]), alive)
-    mean, deviation = process.predict(at)
-    return np.asarray(np.maximum(ndtr(mean / deviation), LEAST), float)

@@ -16,7 +16,7 @@ from pytest_msprof.space import MOST_COUNTED, SearchSpace
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["parameters", "suggest", "to_parameter", "unseen"]
+__all__ = ["completed", "parameters", "suggest", "to_parameter", "unseen"]
 
 DRAWS = 200
 """Points that are drawn before a space is searched whole, or an endless one counts as exhausted."""
@@ -32,6 +32,26 @@ def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = 
         if (only is None or entry.name in only) and space.is_active(entry.name, values):
             values[entry.name] = _chosen(trial, entry)
     return space.resolve(values)
+
+
+def completed(space: SearchSpace, given: Mapping[str, Any], known: Container[str] = ()) -> dict[str, Any] | None:
+    """Return what Optuna would store of a trial that gets the parameters *given*: those of active fields.
+
+    None where no trial may get them: a condition of the space is broken, or the configuration that
+    follows is *known*. Where nothing depends on anything, different parameters are different configurations.
+    """
+    if not space.where and not any(entry.when or entry.following for entry in space):
+        return dict(given)
+    values: dict[str, Value] = {}
+    for entry in space.searched:
+        if space.is_active(entry.name, values):
+            if entry.name not in given:
+                return None
+            values[entry.name] = _from_parameter(entry, given[entry.name])
+    resolved = space.resolve(values)
+    if space.violations(resolved) or digest(resolved) in known:
+        return None
+    return {name: given[name] for name in values}
 
 
 def unseen(space: SearchSpace, known: Container[str], generator: random.Random) -> dict[str, Any] | None:
@@ -62,16 +82,19 @@ def _drawn(space: SearchSpace, generator: random.Random) -> dict[str, Value]:
 
 
 def _chosen(trial: Trial, entry: OptimizerConfigField) -> Value:
+    return _from_parameter(entry, _suggested(trial, entry))
+
+
+def _suggested(trial: Trial, entry: OptimizerConfigField) -> Any:
     options = entry.options
     if options is None and entry.dtype == "int":
         return trial.suggest_int(entry.name, math.ceil(entry.min), math.floor(entry.max), log=entry.log)
     if options is None:
         return trial.suggest_float(entry.name, entry.min, entry.max, log=entry.log)
     if entry.dtype == "range":
-        return options[trial.suggest_int(entry.name, 0, len(options) - 1)]
+        return trial.suggest_int(entry.name, 0, len(options) - 1)
     parameters: list[Any] = [to_parameter(entry, option) for option in options]
-    chosen = trial.suggest_categorical(entry.name, parameters)
-    return next(option for option, known in zip(options, parameters, strict=True) if _same(known, chosen))
+    return trial.suggest_categorical(entry.name, parameters)
 
 
 def to_parameter(entry: OptimizerConfigField, value: Value) -> Any:
@@ -79,6 +102,16 @@ def to_parameter(entry: OptimizerConfigField, value: Value) -> Any:
     if entry.dtype == "range" and entry.options is not None:
         return entry.options.index(value)
     return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
+
+
+def _from_parameter(entry: OptimizerConfigField, parameter: Any) -> Value:
+    """Return the value that Optuna stores as *parameter*."""
+    options = entry.options
+    if options is None:
+        return parameter
+    if entry.dtype == "range":
+        return options[parameter]
+    return next(option for option in options if _same(to_parameter(entry, option), parameter))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -17,7 +17,8 @@ from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
-from pytest_msprof.tuning.proposals import parameters, suggest, unseen
+from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
+from pytest_msprof.tuning.ranking import Measured, ranked
 from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
 from pytest_msprof.tuning.stopping import reason_to_stop
 from pytest_msprof.tuning.walks import Exhausted, Walk
@@ -86,6 +87,11 @@ class TuneStudy:
             self._random = random.Random(seed + done)  # noqa: S311 - a search, not a secret
             self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
             self._walk: Walk | None = getattr(self._study.sampler, "walk", None)
+        self._ranking: dict[Role, int] = {}
+        self._ranked_of = -1
+        self._taken: Container[str] = ()
+        if hasattr(self._study.sampler, "completed"):
+            self._study.sampler.completed = self._completed
         self.confirmations = Confirmations(self._study)
         """What the confirming launches found, in this session and earlier ones."""
         self.answered = sum(1 for trial in self._finished() if trial.user_attrs.get("session") != session_id)
@@ -112,14 +118,25 @@ class TuneStudy:
         return any(is_another(lease) for lease in (*leases, *self.confirmations.leases()))
 
     def ranking(self) -> dict[Role, int]:
-        """Return the trials to confirm: the best feasible two, and the default."""
-        feasible = [record for record in self.records() if record.state == "measured" and record.value is not None]
-        sign = -1 if self.plan.maximize else 1
-        best = sorted(feasible, key=lambda record: (sign * (record.value or 0.0), record.number))
-        ranked: dict[Role, int] = {role: record.number for role, record in zip(ROLES[:2], best, strict=False)}
-        if any(record.number == 0 for record in self.records()):
-            ranked["default"] = 0
-        return ranked
+        """Return the trials to confirm: the two that are most likely the best feasible ones, and the default."""
+        finished = self._finished()
+        if len(finished) != self._ranked_of:
+            self._ranking, self._ranked_of = self._rank(finished), len(finished)
+        return dict(self._ranking)
+
+    def _rank(self, finished: Sequence[FrozenTrial]) -> dict[Role, int]:
+        known = [trial for trial in finished if trial.value is not None and not _facts(trial).get("failure")]
+        trials = [
+            Measured(
+                trial.params, trial.distributions, trial.value or 0.0, self.plan.violations(_facts(trial)["metrics"])
+            )
+            for trial in known
+        ]
+        best = [known[place].user_attrs["number"] for place in ranked(trials, maximize=self.plan.maximize)]
+        found: dict[Role, int] = dict(zip(ROLES[:2], best, strict=False))
+        if any(trial.user_attrs["number"] == 0 for trial in finished):
+            found["default"] = 0
+        return found
 
     def to_confirm(self) -> dict[Role, int]:
         """Return the ranked trials by role, each once: a winner or runner-up that is the default is the default."""
@@ -141,7 +158,7 @@ class TuneStudy:
         with self._turn(), _quiet():
             if reason := self.stopped():
                 raise Exhausted(reason)
-            known = self._known()
+            known = self._taken = self._known()
             if "default" not in known:
                 return self._accept(*self._default_trial(), default=True)
             if self._walk is not None:
@@ -167,6 +184,9 @@ class TuneStudy:
                     return self._accept(trial, fields)
             trial = self._started(drawn)
             return self._accept(trial, suggest(trial, self.plan.space))
+
+    def _completed(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        return completed(self.plan.space, given, self._taken)
 
     def _guess(self, known: Container[str]) -> dict[str, Value] | None:
         """Return what an earlier study found best and this one did not try, None where there is no such thing."""
@@ -335,8 +355,13 @@ class TuneStudy:
         ]
 
 
+def _facts(trial: FrozenTrial) -> dict[str, Any]:
+    found: dict[str, Any] = trial.user_attrs.get("facts", {})
+    return found
+
+
 def _record(trial: FrozenTrial) -> TrialRecord:
-    facts: dict[str, Any] = trial.user_attrs.get("facts", {})
+    facts = _facts(trial)
     failed = bool(facts.get("failure"))
     missed = facts.get("missed", [name for name, excess in trial.constraints.items() if excess > 0 and name != STARTS])
     state: Any = "failed" if failed else "infeasible" if missed else "measured"

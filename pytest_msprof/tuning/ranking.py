@@ -1,0 +1,76 @@
+"""Which trials are best, all of them seen together: one run is noisy, its neighbours know better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_msprof.tuning.encoding import Cube
+from pytest_msprof.tuning.surrogate import Surrogate, scores
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["Measured", "ranked", "union"]
+
+FEW = 6
+"""Trials below which there is nothing to learn from neighbours."""
+SURE = 0.8
+"""Probability of meeting the limits from which a trial is worth confirming."""
+
+
+class Measured(NamedTuple):
+    """A trial that was measured."""
+
+    parameters: Mapping[str, Any]
+    distributions: Mapping[str, BaseDistribution]
+    value: float
+    excess: Mapping[str, float]
+    """By how much it missed each limit, relative; ≤ 0 is met."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it met every limit."""
+        return all(found <= 0 for found in self.excess.values())
+
+
+def ranked(trials: Sequence[Measured], *, maximize: bool) -> list[int]:
+    """Return the places of the trials that met the limits, the best first.
+
+    They are ordered by the mean of a Gaussian process over all trials; those that met the limits by
+    luck, with a probability below 0.8 next time, come behind the others, the surest first.
+    """
+    held = [place for place, trial in enumerate(trials) if trial.feasible]
+    if not held:
+        return []
+    values = scores(np.array([trial.value for trial in trials]), maximize=maximize)
+    space = union(trial.distributions for trial in trials)
+    if len(trials) < FEW or not space:
+        return sorted(held, key=lambda place: (-values[place], place))
+    points = Cube(space).encode([trial.parameters for trial in trials])
+    surrogate = Surrogate.fit(points, values, _excesses(trials), points, np.ones(len(trials)))
+    mean, sure = surrogate.mean(points), surrogate.feasible(points)
+    return sorted(held, key=lambda place: _order(place, mean, sure))
+
+
+def union(spaces: Any) -> dict[str, BaseDistribution]:
+    """Return every parameter that some trial has, without those that have one value only.
+
+    The intersection is empty once a trial stopped early.
+    """
+    found = {name: entry for space in spaces for name, entry in space.items() if not entry.single()}
+    return dict(sorted(found.items()))
+
+
+def _order(place: int, mean: NDArray[np.float64], sure: NDArray[np.float64]) -> tuple[float, float, int]:
+    is_sure = sure[place] >= SURE
+    return (0.0 if is_sure else 1.0 - sure[place], -mean[place], place)
+
+
+def _excesses(trials: Sequence[Measured]) -> NDArray[np.float64]:
+    names = sorted({name for trial in trials for name in trial.excess})
+    rows = [[trial.excess.get(name, 0.0) for name in names] for trial in trials]
+    return np.array(rows, float).reshape(len(trials), len(names))
