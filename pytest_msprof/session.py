@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.collection import FACTS, case_of, is_worker
-from pytest_msprof.errors import ConfigurationError, ModelNotFound
+from pytest_msprof.errors import ConfigurationError, ModelNotFound, ServiceError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.golden import Golden, GoldenStore
 from pytest_msprof.hardware import device_kind, hardware
@@ -64,6 +64,8 @@ class MsprofSession:
         """What each item of a study measures, by node id: a rerun measures the same."""
         self.awaited: set[tuple[str, str]] = set()
         """Studies, and the kind of item that waited for other workers there."""
+        self._unreachable: ServiceError | None = None
+        """Why the service that runs elsewhere did not answer: it is waited for once."""
         self._expected: dict[str, set[str]] = defaultdict(set)
         """Items that have not started, by case."""
         self._collected: dict[str, int] = {}
@@ -99,7 +101,7 @@ class MsprofSession:
     def pool(self) -> ServicePool:
         """The engines of this process; stopped by `close`."""
         groups = self.options.devices
-        if self.options.base_url:  # a service that runs elsewhere takes no device here, but one load at a time
+        if self.options.base_url:  # a service that runs elsewhere needs no device here, and gets one load at a time
             groups = ((digest(self.options.base_url),),)
         return ServicePool([Slot(devices) for devices in groups], on_wait=self._say)
 
@@ -152,7 +154,13 @@ class MsprofSession:
         key = LeaseKey.of(engine, self.options.model or self.options.base_url, server_side, round_)
 
         def start(slot: Slot) -> Service:
-            return self._launch(simulator, server_side, engine=engine, declared=declared, slot=slot, item=item)
+            if self._unreachable is not None:
+                raise self._unreachable
+            try:
+                return self._launch(simulator, server_side, engine=engine, declared=declared, slot=slot, item=item)
+            except ServiceError as error:
+                self._unreachable = error if self.options.base_url else None
+                raise
 
         with self.pool.lease(key, start) as service:
             yield service

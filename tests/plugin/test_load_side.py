@@ -80,3 +80,29 @@ def test_a_running_service_takes_no_server_side_fields(project, place):
     assert "capacity: only load-side fields, CONCURRENCY and REQUESTRATE, can change" in printed
     assert result.ret == (pytest.ExitCode.USAGE_ERROR if place == "space" else pytest.ExitCode.TESTS_FAILED)
     assert not project.runs()
+
+
+def test_a_service_that_does_not_answer_is_waited_for_once(project):
+    project.conftest("""
+        from msprof_plugins.external import ExternalSimulator
+
+        class Watched(ExternalSimulator):
+            readiness_timeout = 0.2
+
+            def run(self, *fields, **options):
+                print("waits", file=open("heard", "a"))
+
+        def pytest_msprof_register_simulators(registry):
+            registry.simulators.add("external", Watched)
+    """)
+    project.suite("""
+        import pytest
+
+        @pytest.mark.parametrize("concurrency", [1, 2, 3])
+        def test_chat(service, load_generator, record, concurrency):
+            record(load_generator.run(LOAD, service))
+    """)
+
+    project.run("--msprof-base-url=http://127.0.0.1:1").assert_outcomes(errors=3)
+
+    assert (project.path / "heard").read_text() == "waits\n"
