@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC=FRACTION",
         help="the same, for whichever direction is worse: ttft.p50=0.1",
     )
+    parser.add_argument(
+        "--floor",
+        type=Path,
+        metavar="DIR",
+        help="launches of one configuration, measured earlier on this machine: their scatter stands for the noise "
+        "where a side has fewer than 4 launches",
+    )
     parser.add_argument("--strict", action="store_true", help="fail where evidence is missing, too")
 
 
@@ -69,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
     0: no regression; 1: a regression; 2: nothing could be compared. What cannot be read raises.
     """
     from pytest_msprof.discovery import installed
-    from pytest_msprof.side_by_side import compare_sources
+    from pytest_msprof.side_comparison import compare_sources
     from pytest_msprof.side_table import lines
     from pytest_msprof.sources import read_side
 
@@ -83,7 +90,8 @@ def main(args: argparse.Namespace) -> int:
         return found
 
     now, then = (read_side(path, foreign) for path in (args.input, args.golden))
-    found = compare_sources(now, then, args.fail_on, paths=(args.input, args.golden))
+    floor = read_side(args.floor, foreign) if args.floor else ()
+    found = compare_sources(now, then, args.fail_on, paths=(args.input, args.golden), floor=floor)
     print("\n".join(lines(found)))
     for note in found.notes:
         logger.info("%s", note)

@@ -11,7 +11,8 @@ import numpy as np
 from pytest_msprof.comparison import Tolerance, compare, contrast
 from pytest_msprof.display import change, field_values, interval
 from pytest_msprof.results import Distribution, Run, Value
-from pytest_msprof.side_by_side import SideBySide, compare_sources
+from pytest_msprof.side_by_side import SideBySide
+from pytest_msprof.side_comparison import compare_sources
 from pytest_msprof.sources import Figures, Source
 from pytest_msprof.sources.quantities import quantity
 from pytest_msprof.summary import Confirmation, SessionSummary, StudySummary, TrialRecord

@@ -17,7 +17,8 @@ from msprof_reports.compared.dashboard import STATISTICS
 from msprof_reports.compared.page import render
 from msprof_reports.compared.workbook import difference
 from pytest_msprof.cli import main
-from pytest_msprof.side_by_side import SideBySide, compare_sources
+from pytest_msprof.side_by_side import SideBySide
+from pytest_msprof.side_comparison import compare_sources
 from pytest_msprof.sources import Figures, Source, read_side
 from pytest_msprof.sources.quantities import quantity
 

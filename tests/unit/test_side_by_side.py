@@ -5,15 +5,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_msprof.cli import main
 from pytest_msprof.errors import ConfigurationError, UnknownName
 from pytest_msprof.limits import Limit
-from pytest_msprof.side_by_side import SideBySide, compare_sources
+from pytest_msprof.noise_floor import floor_of
+from pytest_msprof.side_by_side import SideBySide
+from pytest_msprof.side_comparison import compare_sources
 from pytest_msprof.side_table import lines
 from pytest_msprof.sources import Figures, Source
 from pytest_msprof.sources.quantities import quantity
+from pytest_msprof.statistics import shift
 
 DATA = Path(__file__).parents[1] / "data" / "compare"
 LAUNCHES = 5
@@ -94,6 +100,44 @@ def test_a_sign_gives_a_direction_where_the_metric_has_none():
 def test_a_sign_that_calls_an_improvement_a_failure_is_an_error():
     with pytest.raises(ConfigurationError, match=r"ttft\.p50 is better when lower: ttft\.p50:\+5% was meant\?"):
         compare_sources(launches(100), launches(100), [Limit.parse("ttft.p50:-5%")])
+
+
+def test_a_floor_measured_earlier_gives_few_launches_a_verdict_and_the_reason_says_so():
+    floor = launches(100)
+    row = compare_sources(launches(120, count=1), launches(100, count=1), floor=floor).gating[0]
+    assert row.delta.verdict == "regressed"
+    assert row.delta.reason == "by the noise between launches measured earlier"
+    assert compare_sources(launches(100, count=1), launches(100, count=1), floor=floor).verdict == "unchanged"
+    wide = [*launches(100), *launches(140), *launches(70)]
+    assert compare_sources(launches(120, count=1), launches(100, count=1), floor=wide).verdict == "inconclusive"
+
+
+def test_a_floor_does_not_hide_what_enough_launches_show():
+    wide = [*launches(100), *launches(140), *launches(70)]
+    assert compare_sources(launches(120), launches(100), floor=wide).verdict == "regressed"
+
+
+@pytest.mark.parametrize(
+    ("floor", "message"),
+    [
+        (launches(100, count=3), "a noise floor needs 4 launches of one configuration, but got 3"),
+        (launches(100, requests="9"), "measured something else than golden: requests: 9 in floor, 8 in golden"),
+    ],
+)
+def test_a_floor_that_cannot_stand_for_this_noise_is_refused(floor: list[Source], message: str):
+    sides = launches(100, count=1, requests="8"), launches(100, count=1, requests="8")
+    with pytest.raises(ConfigurationError, match=message):
+        compare_sources(*sides, floor=floor)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_floor_of_four_launches_raises_no_more_false_alarms_than_wanted(seed: int):
+    drawn = np.exp(np.random.default_rng(seed).normal(0, 0.02, (200, 6)))
+    alarms = 0
+    for row in drawn:
+        noise = floor_of({"x": [[value] for value in row[:4]]})["x"]
+        alarms += bool(shift([[row[4]]], [[row[5]]], noise=noise).difference.p_value() < 0.05)
+    assert alarms <= 30
 
 
 def test_a_limit_of_what_no_side_has_is_an_error_with_the_nearest():
