@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_msprof.best_file import write_best
 from pytest_msprof.collection import FACTS, case_of, engine_of, plan_of, slot_of
 from pytest_msprof.errors import LoadError, ServiceError
 from pytest_msprof.known_runs import Condition
@@ -229,6 +230,7 @@ def conclude_item(item: pytest.Function) -> None:
     if slot := slot_of(item):
         wait_for_others(session, item, slot, study)
     outcome = _outcome(session, study)
+    write_best(session.options.folder, outcome.summary)
     item.user_properties.append(("msprof.verdict", outcome.summary.verdict))
     facts = item.stash.setdefault(FACTS, {})
     facts["summary"] = outcome.summary.model_dump(mode="json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from fake_project import said
 
 SPACE = "SearchSpace(choice('capacity', [2, 8]), default={'capacity': 2})"
@@ -28,6 +30,12 @@ def test_the_largest_load_under_the_limits_is_found_on_one_launch_and_confirmed_
     }
     assert found[2] <= 2 < found[8]
     assert "best: capacity=8 under concurrency" in said(result)
+    (saved,) = (project.path / ".msprof" / "best").glob("*/best.json")
+    best = json.loads(saved.read_text())
+    assert best["fields"] == {"capacity": 8}
+    assert best["load"] > 2
+    assert best["is_confirmed"]
+    assert "--capacity=8" in best["command"]
 
 
 def test_a_load_mode_without_a_limit_is_refused_before_anything_starts(project):

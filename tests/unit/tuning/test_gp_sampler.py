@@ -162,3 +162,34 @@ def test_every_value_of_a_distribution_has_its_place_in_the_cube(distribution):
     else:
         assert ends == (pytest.approx(distribution.low), pytest.approx(distribution.high))
     assert all(math.isfinite(x) for x in cube.encode([{"field": value} for value in set(found)]).ravel())
+
+
+def test_what_a_clock_or_a_client_ended_teaches_nothing_about_crashes():
+    told = {}
+    for failure in ("timeout", "client errors", "out of memory"):
+        study = study_of(ConstrainedGPSampler(seed=0))
+        for number in range(12):
+            trial = study.ask()
+            size = trial.suggest_int("size", 1, 1000)
+            if number % 2:
+                trial.set_user_attr("failure", failure)
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, size / 1000)
+        told[failure] = study.ask({"size": optuna.distributions.IntDistribution(1, 1000)}).params["size"]
+
+    assert told["timeout"] == told["client errors"] != told["out of memory"]
+
+
+def test_it_expects_less_the_more_it_knows():
+    sampler = ConstrainedGPSampler(seed=0)
+    study = study_of(sampler)
+    gains = []
+    for _ in range(20):
+        trial = study.ask()
+        x = trial.suggest_float("x", 0, 1)
+        study.tell(trial, 1 - (x - 0.3) ** 2)
+        gains.append(sampler.expected_gain)
+
+    assert gains[:3] == [None] * 3
+    assert gains[-1] < 0.01

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_msprof import SearchSpace, choice, floats, integers, quotient, ratio, share, steps
 from pytest_msprof.ids import digest
-from pytest_msprof.tuning.proposals import parameters, suggest, unseen
+from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
 
 SPACES = {
     "numbers": SearchSpace(integers("a", 1, 64, log=True), floats("b", 0.1, 0.9), steps("c", 0, 100, 25)),
@@ -72,3 +72,14 @@ def test_a_needle_in_a_space_too_large_to_look_through_is_given_up():
 
 def test_an_uncountable_space_always_has_another_point():
     assert unseen(SPACES["numbers"], set(), random.Random(0)).keys() == {"a", "b", "c"}
+
+
+def test_a_candidate_is_completed_to_what_a_trial_would_really_have():
+    space = SPACES["conditions"]
+
+    assert completed(space, {"on": True, "n": 4}) == {"on": True, "n": 4}
+    assert completed(space, {"on": False, "n": 4}) == {"on": False}
+    assert completed(space, {"on": True, "n": 3}) is None
+    assert completed(space, {"on": True}) is None
+    assert completed(space, {"on": False, "n": 4}, {digest({"on": False})}) is None
+    assert completed(SPACES["words"], {"mode": "fast"}) == {"mode": "fast"}

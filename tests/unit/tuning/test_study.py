@@ -232,3 +232,15 @@ def test_two_processes_share_a_study_without_measuring_anything_twice(tmp_path):
     assert sorted(int(number) for number, _ in lines) == [0, 1, 2, 3]
     assert sorted(int(size) for _, size in lines) == [1, 2, 4, 8]
     assert SPACE.size() == 4
+
+
+def test_conditions_are_known_before_the_model_chooses(tmp_path):
+    space = SearchSpace(integers("size", 1, 64), integers("depth", 1, 64), where=["size * depth <= 64"])
+    study = make_study(tmp_path, make_plan(space, search="auto", n_trials=14))
+    for _ in range(14):
+        proposal = study.ask()
+        study.tell(proposal, make_run(1.0 + proposal.fields.get("size", 1) * proposal.fields.get("depth", 1)))
+
+    stored = optuna.load_study(study_name=study.name, storage=Journals(tmp_path).storage(study.name))
+    refused = [trial for trial in stored.trials[3:] if "refused" in trial.user_attrs]
+    assert refused == []
