@@ -1,4 +1,9 @@
-"""The load generators that are measured beside each other: how each is told to send the same load."""
+"""The load generators that are measured beside each other: how each is told to send the same load.
+
+They are looked for in `.engines`: `vllm` and `aiperf` as `make engines` and `install_engine` make them;
+`.engines/vllm-rs/bin/vllm-rs` is the program of that name inside the wheel of vllm 0.33, which needs
+nothing else.
+"""
 
 from __future__ import annotations
 

@@ -47,6 +47,8 @@ def learn(event: bytes, text: str) -> Template | None:
 
 def _strings(cut: list[bytes]) -> list[str]:
     """Read the insides of JSON strings; raises ValueError where one is none."""
+    if len(cut) == 1 and b"\\" not in cut[0] and b'"' not in cut[0] and (plain := cut[0].decode()).isprintable():
+        return [plain]
     joined = b'","'.join(cut)
     if joined.count(b'"') != 2 * (len(cut) - 1):
         return [DECODER.decode(f'"{inside.decode()}"') for inside in cut]
