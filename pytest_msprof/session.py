@@ -92,7 +92,8 @@ class MsprofSession:
     @cached_property
     def shelf(self) -> Shelf:
         """Where studies are kept: the database of `--msprof-study URL`, or journals."""
-        from pytest_msprof.tuning.storage import Database, Journals
+        from pytest_msprof.tuning.database import Database
+        from pytest_msprof.tuning.storage import Journals
 
         study = self.options.study
         return Database(study) if study and "://" in study else Journals(self.options.folder / "studies")

@@ -1,4 +1,4 @@
-"""Studies that several workers of pytest-xdist share: who waits for whom."""
+"""Studies that several workers of pytest-xdist share, or several machines: who waits for whom."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ GIVEN_UP = 10.0
 def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study: TuneStudy) -> None:
     """Let other workers end what comes before *slot*; the device slot is theirs meanwhile."""
     if not is_worker(item.config):
+        while session.shelf.sees_others and study.is_busy():
+            session.pool.close()
+            time.sleep(PAUSE)
         return
     before = [found for other in item.session.items if case_of(other) == case_of(item) and (found := slot_of(other))]
     asked = (case_of(item), slot.kind)

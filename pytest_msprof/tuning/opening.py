@@ -67,22 +67,40 @@ def open_study(
 
     Raises `ConfigurationError` where `find_study` does.
     """
-    facts = identity.facts(plan)
-    key = digest(facts)
-    found = find_study(shelf, identity, plan, explicit=explicit, fresh=fresh)
-    name = found.name or f"{_slug(explicit, plan, identity)}-{key}-{session_id}"
-    if not found.name:
-        shelf.add(name, {"schema_version": SCHEMA_VERSION, "key": key, "facts": facts})
-    study = TuneStudy(
-        shelf.storage(name), name, plan, session_id=session_id, worker=worker, offer=offer, turn=shelf.turn(name)
-    )
-    if "case" not in study.attributes:
-        described: dict[str, Value] = {"facts": facts, "key": key, "engine": identity.engine, "case": identity.case}
-        if found.old:
-            described[PRIOR] = best_of(shelf.storage(found.old), found.old)
-        for attribute, value in described.items():
-            study.set_attribute(attribute, value)
+    with shelf.turn(_slug(explicit, plan, identity))():  # who comes second joins the study of who came first
+        found = find_study(shelf, identity, plan, explicit=explicit, fresh=fresh)
+        facts = identity.facts(plan)
+        name = found.name or f"{_slug(explicit, plan, identity)}-{digest(facts)}-{session_id}"
+        if not found.name:
+            shelf.add(name, {"schema_version": SCHEMA_VERSION, "key": digest(facts), "facts": facts})
+        study = TuneStudy(
+            shelf.storage(name),
+            name,
+            plan,
+            session_id=session_id,
+            worker=worker,
+            offer=offer,
+            turn=shelf.turn(name),
+            is_alive=shelf.is_alive,
+        )
+        if "case" not in study.attributes:
+            _describe(study, identity, shelf, found)
     return study, found.note
+
+
+def _describe(study: TuneStudy, identity: Identity, shelf: Shelf, found: Found) -> None:
+    """Write into a new study what it asks, and what an earlier one found best."""
+    facts = identity.facts(study.plan)
+    described: dict[str, Value] = {
+        "facts": facts,
+        "key": digest(facts),
+        "engine": identity.engine,
+        "case": identity.case,
+    }
+    if found.old:
+        described[PRIOR] = best_of(shelf.storage(found.old), found.old)
+    for attribute, value in described.items():
+        study.set_attribute(attribute, value)
 
 
 def find_study(

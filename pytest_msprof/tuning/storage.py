@@ -10,17 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from pytest_msprof.errors import ConfigurationError
-from pytest_msprof.ids import digest
 from pytest_msprof.json_files import check_schema, read_json, write_json
-from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
-from pytest_msprof.slots import lock_file
+from pytest_msprof.tuning import leases
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-__all__ = ["SCHEMA_VERSION", "Database", "Journals", "Shelf", "open_journal", "turn"]
+__all__ = ["SCHEMA_VERSION", "Journals", "Shelf", "open_journal", "turn"]
 
 SCHEMA_VERSION = 1
 """Version of a study's identity file. 1: first release."""
@@ -89,6 +86,13 @@ class Shelf(Protocol):
     def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:
         """Return how to exclude other processes while one chooses what to measure next."""
 
+    @property
+    def sees_others(self) -> bool:
+        """Whether it knows which processes of other machines live."""
+
+    def is_alive(self, lease: Mapping[str, Any] | None) -> bool:
+        """Say whether the holder of *lease* still runs."""
+
 
 class Journals:
     """Studies in one folder: a journal each, and its identity beside it."""
@@ -121,56 +125,20 @@ class Journals:
 
     def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:
         """Return a lock on a file that all processes share."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         return partial(turn, self._path(name, ".turn"))
+
+    @property
+    def sees_others(self) -> bool:
+        """A file is shared by the processes of one machine."""
+        return False
+
+    def is_alive(self, lease: Mapping[str, Any] | None) -> bool:
+        """Say whether the holder of *lease* still runs."""
+        return leases.is_alive(lease)
 
     def _path(self, name: str, suffix: str) -> Path:
         return self.folder / f"{name}{suffix}"
-
-
-class Database:
-    """Studies in an Optuna storage by URL, such as `postgresql://host/studies`.
-
-    Raises `ConfigurationError` for one that cannot be opened.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._storage = _connected(url)
-        self._lock = lock_file(f"study-{digest(redact(url))}.lock")
-
-    def names(self) -> list[str]:
-        """Return the names of all studies, sorted."""
-        return sorted(study.study_name for study in self._storage.get_all_studies())
-
-    def facts(self, name: str) -> dict[str, Value]:
-        """Return what the study's key depends on."""
-        found = self._storage.get_study_user_attrs(self._storage.get_study_id_from_name(name))
-        return dict(found.get("facts", {}))
-
-    def add(self, name: str, identity: Mapping[str, Value]) -> None:
-        """Leave it to the study, whose attributes hold its facts."""
-
-    def storage(self, name: str) -> BaseStorage:  # noqa: ARG002 - the signature of a shelf
-        """Return the storage of them all."""
-        return self._storage
-
-    def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:  # noqa: ARG002 - the signature of a shelf
-        """Return a lock for the processes of this machine; it does not reach others."""
-        return partial(turn, self._lock)
-
-
-def _connected(url: str) -> BaseStorage:
-    from optuna.storages import get_storage
-
-    try:
-        return get_storage(url)
-    except ImportError as error:
-        cause = error.__cause__ or error.__context__ or error
-        module = getattr(cause, "name", None) or "its driver"
-        advice = f"{cause}; install {module}, or name a driver that is installed, as in mysql+pymysql://"
-    except Exception as error:  # noqa: BLE001 - SQLAlchemy and each driver have errors of their own
-        said = redact(str(error).partition("\n")[0])
-        advice = f"{said}; possible are sqlite:///FILE, and postgresql:// or mysql:// with a driver installed"
-    raise ConfigurationError(f"the storage {redact(url)!r} of --msprof-study cannot be opened: {advice}")
 
 
 def _truncate_torn_line(path: Path) -> None:

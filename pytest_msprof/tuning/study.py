@@ -13,7 +13,7 @@ from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import LoadPoint, TrialRecord
 from pytest_msprof.tuning.confirmations import Confirmations
-from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
+from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
@@ -69,12 +69,13 @@ class TuneStudy:
         worker: int = 0,
         offer: Offer = lambda *_: None,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        is_alive: Callable[[Mapping[str, Any] | None], bool] = is_alive,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.name, self.session_id = plan, name, session_id
-        self._storage, self._turn = storage, turn
+        self._storage, self._turn, self._is_alive = storage, turn, is_alive
         self.opened_at = time.monotonic()
         direction: Literal["maximize", "minimize"] = "maximize" if plan.maximize else "minimize"
         with self._turn(), _quiet():
@@ -115,7 +116,11 @@ class TuneStudy:
     def is_busy(self) -> bool:
         """Say whether another living process measures a trial, or confirms one."""
         leases = [trial.user_attrs.get("lease") for trial in self._running()]
-        return any(is_another(lease) for lease in (*leases, *self.confirmations.leases()))
+        return any(lease != my_lease() and self._is_alive(lease) for lease in (*leases, *self.confirmations.leases()))
+
+    def is_spent(self) -> bool:
+        """Say whether as many trials are measured, or being measured, as the plan asks for."""
+        return len(self._accepted()) >= self.plan.n_trials
 
     def ranking(self) -> dict[Role, int]:
         """Return the trials to confirm: the two that are most likely the best feasible ones, and the default."""
@@ -333,7 +338,7 @@ class TuneStudy:
 
         study_id = self._storage.get_study_id_from_name(self.name)
         for trial in self._trials():
-            if trial.state == TrialState.RUNNING and not is_alive(trial.user_attrs.get("lease")):
+            if trial.state == TrialState.RUNNING and not self._is_alive(trial.user_attrs.get("lease")):
                 trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
                 self._storage.set_trial_user_attr(trial_id, "interrupted", "its process died")
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)

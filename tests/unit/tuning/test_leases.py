@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from pytest_msprof.testing import python_process
-from pytest_msprof.tuning.leases import is_alive, is_another, my_lease
+from pytest_msprof.tuning.leases import is_alive, my_lease
 
 
-def test_our_own_lease_is_alive_and_nobody_elses():
+def test_our_own_lease_is_alive_and_stays_the_same():
     assert is_alive(my_lease())
-    assert not is_another(my_lease())
+    assert my_lease() == my_lease()
 
 
 def test_no_lease_is_dead():
@@ -23,7 +23,7 @@ def test_a_lease_dies_with_its_process(tmp_path):
         import psutil
 
         lease = my_lease() | {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        assert is_another(lease)
+        assert is_alive(lease)
     assert not is_alive(lease)
 
 
@@ -32,4 +32,4 @@ def test_a_number_that_was_given_again_is_no_lease():
 
 
 def test_another_host_is_taken_at_its_word():
-    assert is_another(my_lease() | {"host": f"not-{os.uname().nodename}", "pid": 1})
+    assert is_alive(my_lease() | {"host": f"not-{os.uname().nodename}", "pid": 1})

@@ -10,8 +10,9 @@ from measured import IDENTITY, make_plan, make_run
 from pytest_msprof import SearchSpace, choice
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.ids import new_id
+from pytest_msprof.tuning.database import Database
 from pytest_msprof.tuning.opening import differences, open_study
-from pytest_msprof.tuning.storage import Database, Journals
+from pytest_msprof.tuning.storage import Journals
 
 OTHER = make_plan(SearchSpace(choice("size", [1, 3])))
 

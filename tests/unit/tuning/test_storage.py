@@ -9,7 +9,8 @@ import optuna
 import pytest
 
 from pytest_msprof.errors import ConfigurationError, SchemaTooNew, StoreError
-from pytest_msprof.tuning.storage import Database, Journals, open_journal
+from pytest_msprof.tuning.database import Database
+from pytest_msprof.tuning.storage import Journals, open_journal
 
 
 def note(path: Path, name: str) -> optuna.Study:

@@ -1,0 +1,139 @@
+"""Studies in a database, where several machines can work on them; what PostgreSQL adds to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.ids import digest
+from pytest_msprof.redaction import redact
+from pytest_msprof.results import Value
+from pytest_msprof.slots import lock_file
+from pytest_msprof.tuning import leases
+from pytest_msprof.tuning.storage import turn
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+__all__ = ["Database"]
+
+LOCK_DIGITS = 15
+"""Hexadecimal digits of a lock's number: PostgreSQL's are signed numbers of 64 bits."""
+
+
+class Database:
+    """Studies in an Optuna storage by URL, such as `postgresql://host/studies`.
+
+    With PostgreSQL, processes on all machines take turns, and each holds a lock of the server's
+    while it lives: so a machine that died or lost its network keeps no trial. Raises
+    `ConfigurationError` for a database that cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._server = _Server(url) if url.partition("://")[0].partition("+")[0] == "postgresql" else None
+        with self._server.turn("open") if self._server else nullcontext():
+            self._storage = _connected(url)
+        self._url = redact(url)
+        if self._server:
+            self._server.hold(leases.my_lease()["token"])
+
+    def names(self) -> list[str]:
+        """Return the names of all studies, sorted."""
+        return sorted(study.study_name for study in self._storage.get_all_studies())
+
+    def facts(self, name: str) -> dict[str, Value]:
+        """Return what the study's key depends on."""
+        found = self._storage.get_study_user_attrs(self._storage.get_study_id_from_name(name))
+        return dict(found.get("facts", {}))
+
+    def add(self, name: str, identity: Mapping[str, Value]) -> None:
+        """Leave it to the study, whose attributes hold its facts."""
+
+    def storage(self, name: str) -> BaseStorage:  # noqa: ARG002 - the signature of a shelf
+        """Return the storage of them all."""
+        return self._storage
+
+    def turn(self, name: str) -> Callable[[], AbstractContextManager[None]]:
+        """Return how to exclude other processes: on all machines with PostgreSQL, else on this one."""
+        if self._server:
+            return partial(self._server.turn, name)
+        return partial(turn, lock_file(f"study-{digest([self._url, name])}.lock"))
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether it knows which processes of other machines live."""
+        return self._server is not None
+
+    def is_alive(self, lease: Mapping[str, Any] | None) -> bool:
+        """Say whether the holder of *lease* still runs."""
+        if self._server is None or not lease or "token" not in lease or lease == leases.my_lease():
+            return leases.is_alive(lease)
+        return self._server.is_held(lease["token"])
+
+
+class _Server:
+    """A PostgreSQL server as a keeper of locks, which it frees when their connection ends."""
+
+    def __init__(self, url: str) -> None:
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
+
+        with _explained(url):
+            self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+            self._own = self._engine.connect()
+
+    def hold(self, token: int) -> None:
+        """Hold the lock *token* for as long as this process lives."""
+        self._ask("SELECT pg_advisory_lock_shared(:key)", token)
+
+    def is_held(self, token: int) -> bool:
+        """Say whether anybody holds the lock *token*."""
+        with self._engine.connect() as connection:  # its end frees what it got
+            return not _value(connection, "SELECT pg_try_advisory_lock(:key)", token)
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Exclude every other process that takes a turn at *name*."""
+        with self._engine.connect() as connection:
+            _value(connection, "SELECT pg_advisory_lock(:key)", _number(name))
+            yield
+
+    def _ask(self, statement: str, key: int) -> Any:
+        return _value(self._own, statement, key)
+
+
+def _value(connection: Any, statement: str, key: int) -> Any:
+    from sqlalchemy import text
+
+    return connection.execute(text(statement), {"key": key}).scalar()
+
+
+def _number(name: str) -> int:
+    return int(digest(f"pytest-msprof {name}")[:LOCK_DIGITS], 16)
+
+
+def _connected(url: str) -> BaseStorage:
+    from optuna.storages import get_storage
+
+    with _explained(url):
+        return get_storage(url)
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what goes wrong while a database is opened into one line with what to do."""
+    try:
+        yield
+    except ImportError as error:
+        cause = error.__cause__ or error.__context__ or error
+        module = getattr(cause, "name", None) or "its driver"
+        advice = f"{cause}; install {module}, or name a driver that is installed, as in mysql+pymysql://"
+    except Exception as error:  # noqa: BLE001 - SQLAlchemy and each driver have errors of their own
+        said = redact(str(error).partition("\n")[0])
+        advice = f"{said}; possible are sqlite:///FILE, and postgresql:// or mysql:// with a driver installed"
+    else:
+        return
+    raise ConfigurationError(f"the storage {redact(url)!r} of --msprof-study cannot be opened: {advice}")
