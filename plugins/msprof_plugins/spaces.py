@@ -1,0 +1,170 @@
+"""Search spaces for engines, made for a model and a machine: ranges with their sources, and what cannot work left out.
+
+A suite takes one as it is, or takes over what fits: `SPACE = vllm_on_processors(Path(model), workload)`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import psutil
+
+from msprof_plugins.model_memory import BLOCK, ModelMemory
+from pytest_msprof import OptimizerConfigField, SearchSpace, Workload, choice, constant, floats, integers, steps
+from pytest_msprof.errors import ConfigurationError
+
+__all__ = ["MINDIE", "SOURCES", "transformers_serve", "vllm_on_devices", "vllm_on_processors"]
+
+GIB = 2**30
+MOST_SEQUENCES = 1024
+SPARE = 1.3
+"""How far beyond the sequences that fit a bound goes: prompts share prefixes, answers end early."""
+CPU_BLOCK = 128
+"""vLLM's tokens of a KV block on processors."""
+
+SOURCES = {
+    "max_num_seqs": "vLLM 0.32 SchedulerConfig: at least 1, default 128 to 1024 by device; above: the memory model",
+    "max_num_batched_tokens": "vLLM 0.32 SchedulerConfig: at least max_num_seqs; default 2048 to 16384 by device",
+    "block_size": "vLLM 0.32: a multiple of 32 on processors (refused at start otherwise), 16 to 128 on accelerators",
+    "kv_cache_space": "vLLM 0.32 VLLM_CPU_KVCACHE_SPACE: whole GiB from 1; above: the machine's memory",
+    "omp_threads_bind": "vLLM 0.32 VLLM_CPU_OMP_THREADS_BIND: auto keeps a core for the server, nobind leaves all",
+    "enforce_eager": "vLLM 0.32: no compilation, starts sooner and computes slower",
+    "enable_prefix_caching": "vLLM 0.32: pays where prompts share their beginning",
+    "stream_interval": "vLLM 0.32: tokens a chunk, at least 1",
+    "gpu_memory_utilization": "vLLM 0.32: share of a device's memory, default 0.9; above 0.95 activations do not fit",
+    "enable_chunked_prefill": "vLLM 0.32: without it a step must hold the longest prompt",
+    "async_scheduling": "vLLM 0.32: schedules a step while the one before runs; forced off on processors",
+    "tensor_parallel_size": "vLLM 0.32: divides the attention heads",
+    "pipeline_parallel_size": "vLLM 0.32: stages of layers",
+    "data_parallel_size": "vLLM 0.32: copies of the model",
+    "enable_expert_parallel": "vLLM 0.32: spreads experts instead of slicing them; for mixtures of experts",
+    "continuous_batching": "transformers 5.23 serve --continuous-batching: off by default",
+    "num_blocks": "transformers 5.23 serve --cb-num-blocks: blocks of 256 tokens; below: one block a sequence",
+    "batch_tokens": "transformers 5.23 serve --cb-max-batch-tokens: from 1, default 8192; 16 to 2048 ran",
+    "dtype": "both engines; float32 changes the answers",
+}
+"""Where the range of each field comes from."""
+
+CACHE_BLOCK = 256
+"""Tokens of a block of `transformers serve`."""
+
+
+def vllm_on_processors(model: Path, workload: Workload, *, memory: int | None = None) -> SearchSpace:
+    """Return the space of `vllm serve` on processors with *memory* bytes, the machine's where none are given.
+
+    A cache that does not fit beside the weights, or does not hold one whole sequence, is left out.
+    """
+    needs, available = ModelMemory.of(model), memory or psutil.virtual_memory().total
+    most = int((available - 2 * needs.weights) // GIB) - 2  # two gibibytes for the engine's four processes
+    if most < 1:
+        raise ConfigurationError(
+            f"{model} with {needs.weights / GIB:.1f} GiB of weights leaves no KV cache in {available / GIB:.1f} GiB"
+        )
+    sequences = _most_sequences(needs, most * GIB, workload, block=CPU_BLOCK)
+    return SearchSpace(
+        integers("max_num_seqs", 1, sequences, log=True),
+        integers("max_num_batched_tokens", 64, max(2 * needs.positions, 128), log=True),
+        steps("block_size", 32, 256, 32),
+        integers("kv_cache_space", 1, most, log=True) if most > 1 else constant("kv_cache_space", 1),
+        choice("omp_threads_bind", ["auto", "nobind"]),
+        choice("enforce_eager", [False, True]),
+        choice("enable_prefix_caching", [True, False]),
+        integers("stream_interval", 1, 16, log=True),
+        where=[
+            "max_num_batched_tokens >= max_num_seqs",
+            f"kv_cache_space * {GIB} >= {needs.positions * needs.kv_per_token}",
+        ],
+    )
+
+
+def vllm_on_devices(
+    model: Path, workload: Workload, *, devices: int, memory: int, experts: bool = False
+) -> SearchSpace:
+    """Return the space of `vllm serve` on *devices* accelerators of *memory* bytes each.
+
+    All of them are used: the sizes of tensor, pipeline and data parallelism multiply to their number.
+    A split whose share of the weights does not fit a device is left out.
+    """
+    needs = ModelMemory.of(model)
+    cache = devices * memory * 0.95 - needs.weights
+    if cache <= 0:
+        raise ConfigurationError(
+            f"{model} with {needs.weights / GIB:.1f} GiB of weights does not fit {devices} × {memory / GIB:.1f} GiB"
+        )
+    sizes = [size for size in range(1, devices + 1) if devices % size == 0]
+    return SearchSpace(
+        integers("max_num_seqs", 1, _most_sequences(needs, cache, workload), log=True),
+        integers("max_num_batched_tokens", 512, max(32768, 2 * needs.positions), log=True),
+        floats("gpu_memory_utilization", 0.8, 0.95, position="--gpu-memory-utilization"),
+        choice("block_size", [16, 32, 64, 128]),
+        choice("enable_chunked_prefill", [True, False], position="--enable-chunked-prefill"),
+        choice("enable_prefix_caching", [True, False]),
+        choice("async_scheduling", [True, False]),
+        _parallel("tensor_parallel_size", [size for size in sizes if needs.heads % size == 0]),
+        _parallel("pipeline_parallel_size", sizes),
+        _parallel("data_parallel_size", sizes),
+        *([choice("enable_expert_parallel", [False, True], position="--enable-expert-parallel")] if experts else []),
+        where=[
+            "max_num_batched_tokens >= max_num_seqs",
+            f"enable_chunked_prefill or max_num_batched_tokens >= {needs.positions}",
+            f"tensor_parallel_size * pipeline_parallel_size * data_parallel_size == {devices}",
+            f"{needs.weights} / (tensor_parallel_size * pipeline_parallel_size) < gpu_memory_utilization * {memory}",
+        ],
+    )
+
+
+def transformers_serve(model: Path, workload: Workload, *, memory: int | None = None) -> SearchSpace:
+    """Return the space of `transformers serve`, with and without continuous batching.
+
+    A cache that does not fit beside the weights is left out: the engine would fail at its first request.
+    """
+    needs, available = ModelMemory.of(model), memory or psutil.virtual_memory().total
+    fit = int((available - 2 * needs.weights) * 0.5) // (needs.kv_per_token * CACHE_BLOCK)
+    fewest = math.ceil(_shortest(workload) / CACHE_BLOCK)
+    most = min(fit, MOST_SEQUENCES * fewest)
+    if most <= fewest:
+        raise ConfigurationError(f"{model} leaves no KV cache for one sequence in {available / GIB:.1f} GiB")
+    return SearchSpace(
+        choice("continuous_batching", [False, True]),
+        integers("num_blocks", fewest, most, log=True, when="continuous_batching"),
+        integers("batch_tokens", 16, 2048, log=True, when="continuous_batching"),
+        default={"continuous_batching": False},
+    )
+
+
+def _most_sequences(needs: ModelMemory, cache: float, workload: Workload, *, block: int = BLOCK) -> int:
+    """Return the bound of sequences: beyond what the cache holds of the shortest prompts, nothing changes any more."""
+    held = needs.sequences(cache, _shortest(workload), block=block)
+    return min(max(int(held * SPARE), 2), MOST_SEQUENCES)
+
+
+def _shortest(workload: Workload) -> int:
+    tokens = workload.input_tokens
+    return tokens if isinstance(tokens, int) else tokens.low
+
+
+def _parallel(name: str, sizes: list[int]) -> OptimizerConfigField:
+    position = f"--{name.replace('_', '-')}"
+    return choice(name, sizes, position=position) if len(sizes) > 1 else constant(name, sizes[0], position=position)
+
+
+def _schedule(
+    name: str, key: str, low: float, high: float, dtype: str, parameter: object = None
+) -> OptimizerConfigField:
+    position = f"BackendConfig.ScheduleConfig.{key}"
+    return OptimizerConfigField(
+        name=name, config_position=position, min=low, max=high, dtype=dtype, dtype_param=parameter
+    )
+
+
+MINDIE: tuple[OptimizerConfigField, ...] = (
+    _schedule("max_batch_size", "maxBatchSize", 10, 1000, "int"),
+    _schedule("max_prefill_batch_size", "maxPrefillBatchSize", 0.1, 0.7, "ratio", "max_batch_size"),
+    _schedule("prefill_time_ms_per_req", "prefillTimeMsPerReq", 0, 1000, "range", 10),
+    _schedule("decode_time_ms_per_req", "decodeTimeMsPerReq", 0, 1000, "range", 10),
+    _schedule("support_select_batch", "supportSelectBatch", 0, 1, "bool"),
+    _schedule("max_queue_deloy_mircroseconds", "maxQueueDelayMicroseconds", 500, 1_000_000, "range", 100),
+    _schedule("max_preempt_count", "maxPreemptCount", 0, 1, "ratio", "max_batch_size"),
+)
+"""Fields of MindIE's config.json, for plugins that operate it: names, positions and bounds that the original ships."""
