@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -132,6 +132,12 @@ class Comparison(BaseModel):
         """Return one line of at most 80 columns for each metric that gates, or for *everything* measured."""
         shown = self.deltas if everything or not self.gating else self.gating
         return "\n".join(_line(delta) for delta in shown)
+
+    def to_frame(self) -> Any:
+        """Return the deltas as a `pandas.DataFrame`, one a metric; needs the extra `reports`."""
+        from importlib import import_module
+
+        return import_module("pandas").DataFrame([delta.model_dump() for delta in self.deltas])
 
     def _message(self, verdict: str, *, figures: bool = True) -> str:
         worst = [delta for delta in self.gating if delta.verdict == verdict]

@@ -22,7 +22,10 @@ MSTX = (
     "SELECT json_extract(message, '$.name'), endTimestamp - timestamp FROM Mstx "
     "WHERE endTimestamp > timestamp AND json_valid(message)"
 )
-BROKEN = "SELECT rowid FROM Mstx WHERE NOT json_valid(message) OR message IS NULL LIMIT 1"
+BROKEN = (
+    "SELECT rowid FROM Mstx WHERE CASE WHEN json_valid(message) "
+    "THEN endTimestamp > timestamp AND json_type(message, '$.name') IS NOT 'text' ELSE 1 END LIMIT 1"
+)
 SLICE = "SELECT name, duration FROM slice WHERE duration > 0"
 TOLD = (
     "SELECT count(*), sum(json_extract(message, '$.\"recvTokenSize=\"')) FROM Mstx "
@@ -70,13 +73,13 @@ def _databases(folder: Path) -> list[Path]:
 def _spans(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[str, float]]:
     if {"message", "timestamp", "endTimestamp"} <= set(columns(connection, "Mstx")):
         if broken := connection.execute(BROKEN).fetchone():
-            raise StoreError(f"{path}, table Mstx, row {broken[0]}, column 'message': JSON was wanted")
+            raise StoreError(f"{path}, table Mstx, row {broken[0]}, column 'message': JSON with a name was wanted")
         query = MSTX
     elif {"name", "duration"} <= set(columns(connection, "slice")):
         query = SLICE
     else:
         raise StoreError(f"{path} has neither the table Mstx nor the table slice of a profiler")
     for name, duration in connection.execute(query):
-        if not isinstance(duration, int | float):
-            raise StoreError(f"{path}: the span {name!r} lasts {duration!r}, but a number was wanted")
-        yield str(name), duration
+        if not isinstance(name, str) or not isinstance(duration, int | float):
+            raise StoreError(f"{path}: the span {name!r} lasts {duration!r}, but a name and a number were wanted")
+        yield name, duration

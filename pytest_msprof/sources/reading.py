@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
 from pytest_msprof.json_files import read_json, store_errors
@@ -16,7 +15,6 @@ from pytest_msprof.sources.source import Source
 
 __all__ = ["Foreign", "read_side"]
 
-_T = TypeVar("_T")
 Foreign = Callable[[Path], Source | None]
 """Reads what a plugin knows, None for what it does not."""
 POSSIBLE = (
@@ -33,9 +31,9 @@ def read_side(path: Path, foreign: Foreign) -> list[Source]:
     with store_errors(path):
         path.stat()
         below = sorted(path.iterdir()) if path.is_dir() else []
-    found = _read(path, foreign)
+    found = _attempt(path, foreign)
     for entry in below if not found else ():
-        found += _read(entry, foreign) if _is_promising(entry) else []
+        found += _attempt(entry, foreign) if _is_promising(entry) else []
     if not found:
         raise ConfigurationError(f"nothing to compare in {str(path)!r}: give {POSSIBLE}")
     return found
@@ -50,22 +48,23 @@ def _read(path: Path, foreign: Foreign) -> list[Source]:
     if is_ours(path):
         return read_ours(path)
     if is_analysed(path):
-        return [_attempt(read_analysed, path)]
+        return [read_analysed(path)]
     if is_raw(path):
-        return [_attempt(read_raw, path)]
+        return [read_raw(path)]
     if path.suffix == ".json" and path.is_file() and is_benchmark_json(data := read_json(path)):
         return read_benchmark_json(path, data)
-    known = _attempt(foreign, path)
+    known = foreign(path)
     return [known] if known else []
 
 
-def _attempt(read: Callable[[Path], _T], path: Path) -> _T:
+def _attempt(path: Path, foreign: Foreign) -> list[Source]:
     """Read a stranger's file: whatever it does to a reader, one line names the file."""
     try:
-        return read(path)
+        return _read(path, foreign)
     except MsprofError:
         raise
     except OSError as error:
         raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise StoreError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read: {type(error).__name__}: {reason}") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
+from report_samples import sample_session
 
 from msprof_reports.compared import write_comparison
 from msprof_reports.compared.dashboard import STATISTICS
@@ -187,6 +188,13 @@ def test_the_frame_has_one_row_a_figure(found: SideBySide):
     frame = found.to_frame()
     assert len(frame) == len(found.rows)
     assert set(frame.dimension) == {"service", "request", "batch"}
+
+
+def test_the_comparison_of_a_suite_has_a_frame_as_well():
+    comparison = sample_session().comparisons[0]
+    frame = comparison.to_frame()
+    assert list(frame.metric) == [delta.metric for delta in comparison.deltas]
+    assert {"change", "low", "high", "verdict"} <= set(frame.columns)
 
 
 def test_the_summary_of_a_github_job_gets_the_markdown(

@@ -161,7 +161,7 @@ def test_a_message_that_is_no_json_is_named_by_its_row(tmp_path: Path):
     with closing(sqlite3.connect(tmp_path / "raw" / "Trace_Service" / "ms_service_4321.db")) as connection:
         connection.execute("UPDATE Mstx SET message = '{' WHERE rowid = 7")
         connection.commit()
-    with pytest.raises(StoreError, match=r"table Mstx, row 7, column 'message': JSON was wanted"):
+    with pytest.raises(StoreError, match=r"table Mstx, row 7, column 'message': JSON with a name was wanted"):
         read_side(tmp_path / "raw", nobody)
 
 
@@ -228,3 +228,60 @@ def test_no_bytes_whatever_crash_a_reader(tmp_path_factory: pytest.TempPathFacto
     (folder / "profiler.db").write_bytes(b"SQLite format 3\x00" + content)
     with pytest.raises(StoreError, match=str(folder)):
         read_side(folder, nobody)
+
+
+FOREIGN = {
+    "vllm/completions_ok.json": "r.json",
+    "sglang/completions_ok.jsonl": "r.jsonl",
+    "guidellm/completions_ok/benchmarks.json": "benchmarks.json",
+    "inference-perf/completions_http500/summary_lifecycle_metrics.json": "summary_lifecycle_metrics.json",
+    "genai-perf/completions_ok/profile_export.json": "profile_export.json",
+}
+
+
+@pytest.mark.parametrize(("source", "name"), FOREIGN.items())
+@given(data=st.data())
+def test_a_result_with_any_value_replaced_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, source: str, name: str, data: st.DataObject
+):
+    told = json.loads(
+        (DATA / "loadgen" / source).read_text().splitlines()[0]
+        if name.endswith("l")
+        else (DATA / "loadgen" / source).read_text()
+    )
+    key = data.draw(st.sampled_from(sorted(told)))
+    told[key] = data.draw(st.sampled_from([None, "text", -1, [], {}, [None], {"a": 1}, 1e308]))
+    path = tmp_path_factory.mktemp("fuzz") / name
+    path.write_text(json.dumps(told))
+    found, refused = [], ""
+    try:
+        found = read_side(path, lambda path: read_result(path=path))
+    except MsprofError as error:
+        refused = str(error)
+    assert found or refused
+    assert "\n" not in refused
+
+
+@given(content=st.binary(max_size=200), layout=st.sampled_from(["Mstx", "slice"]))
+def test_any_value_in_a_span_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, layout: str
+):
+    folder = tmp_path_factory.mktemp("fuzz") / "Trace_Service"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "ms_service_1.db")) as connection, connection:
+        if layout == "Mstx":
+            connection.execute("CREATE TABLE Mstx (message, timestamp, endTimestamp)")
+            connection.execute("INSERT INTO Mstx VALUES (?, 1, 5)", (content,))
+        else:
+            connection.execute("CREATE TABLE slice (name, duration)")
+            connection.execute("INSERT INTO slice VALUES ('x', ?)", (content,))
+    with pytest.raises(StoreError) as raised:
+        read_side(folder.parent, nobody)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_deeply_nested_file_is_refused_in_one_line(tmp_path: Path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(StoreError, match=r"deep\.json"):
+        read_side(path, nobody)
