@@ -27,6 +27,7 @@ _COMMANDS = {
     "optimizer": _Command("optimizer_cli", "tune an engine over the fields of a config.toml", forwards=True),
     "load": _Command("load_cli", "send a load to a running service and print what was measured"),
     "compare": _Command("compare_cli", "compare a run with a golden one"),
+    "rank": _Command("rank_cli", "rank the trials of a study under other objectives and limits, without a new run"),
     "make-models": _Command("models_cli", "make tiny models locally, without a download"),
     "prune": _Command("prune_cli", "delete old runs"),
 }

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-__all__ = ["Exhausted", "Proposal", "TuneStudy"]
+__all__ = ["Exhausted", "Proposal", "TuneStudy", "is_accepted", "record_of"]
 
 ATTEMPTS = 20
 """Proposals of the sampler that may be refused or known before a point is drawn by lot."""
@@ -111,7 +111,7 @@ class TuneStudy:
 
     def records(self) -> tuple[TrialRecord, ...]:
         """Return every finished trial, in the order of their numbers."""
-        return tuple(sorted((_record(trial) for trial in self._finished()), key=lambda record: record.number))
+        return tuple(sorted((record_of(trial) for trial in self._finished()), key=lambda record: record.number))
 
     def is_busy(self) -> bool:
         """Say whether another living process measures a trial, or confirms one."""
@@ -353,11 +353,12 @@ class TuneStudy:
         return [trial for trial in self._accepted() if trial.state.is_finished()]
 
     def _accepted(self) -> list[FrozenTrial]:
-        return [
-            trial
-            for trial in self._trials()
-            if "number" in trial.user_attrs and "fields" in trial.user_attrs and "interrupted" not in trial.user_attrs
-        ]
+        return [trial for trial in self._trials() if is_accepted(trial)]
+
+
+def is_accepted(trial: FrozenTrial) -> bool:
+    """Say whether a trial stands for a configuration that was measured, or is: not refused, not interrupted."""
+    return "number" in trial.user_attrs and "fields" in trial.user_attrs and "interrupted" not in trial.user_attrs
 
 
 def _facts(trial: FrozenTrial) -> dict[str, Any]:
@@ -365,7 +366,8 @@ def _facts(trial: FrozenTrial) -> dict[str, Any]:
     return found
 
 
-def _record(trial: FrozenTrial) -> TrialRecord:
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """Return a finished trial as reports read it."""
     facts = _facts(trial)
     failed = bool(facts.get("failure"))
     missed = facts.get("missed", [name for name, excess in trial.constraints.items() if excess > 0 and name != STARTS])
