@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pytest_msprof.errors import ConfigurationError, UnknownName
-from pytest_msprof.sources.quantities import DIMENSIONS, quantity
+from pytest_msprof.sources.quantities import DIMENSIONS, quantity, span
 from pytest_msprof.sources.source import Name
 from pytest_msprof.verdicts import Direction
 
@@ -79,7 +79,7 @@ def _means(text: str, name: Name) -> bool:
     statistic = STATISTICS.get(tail.lower()) if metric else None
     if statistic is None:
         metric, statistic = rest, "value"
-    keys = {metric, quantity(name.dimension, metric).key}
+    keys = {metric, (span(metric) if name.dimension == "spans" else quantity(name.dimension, metric)).key}
     return (dimension, statistic) == (name.dimension, name.statistic) and name.key in keys
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from pytest_msprof.change_points import change_points
 from pytest_msprof.comparison import unsuitable
+from pytest_msprof.display import change
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.limits import DEFAULT, Limit, resolve
 from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
@@ -65,7 +67,7 @@ def compare_sources(
         golden=_side(golden, where[1]),
         rows=tuple(_row(name, quantities[name], _refused(deltas[name]) if reasons else deltas[name]) for name in names),
         reasons=reasons,
-        notes=_notes(current, golden, names),
+        notes=(*_notes(current, golden, names), *_moves(current, golden, deltas)),
     )
 
 
@@ -239,6 +241,20 @@ def _renamed(current: Sequence[Source], golden: Sequence[Source], names: Iterabl
 
 def _labels(side: Sequence[Source], found: tuple[str, str]) -> list[str]:
     return sorted({source.figures.quantities[found].label for source in side if found in source.figures.quantities})
+
+
+def _moves(current: Sequence[Source], golden: Sequence[Source], deltas: Mapping[Name, Delta]) -> Iterator[str]:
+    """Say where the launches of one side are not of one level: a verdict on their mean is one on a mixture."""
+    deciding = [name for name, delta in deltas.items() if delta.gates]
+    for title, side in (("input", current), ("golden", golden)):
+        ordered = sorted(side, key=lambda source: source.run.started_at.timestamp() if source.run else 0.0)
+        for name in deciding:
+            values = [centre([loads]) for loads in _by_launch(ordered, name)]
+            for split in change_points(values, family=len(deciding)) if all(value > 0 for value in values) else ():
+                yield (
+                    f"{name} of {title} has another level from launch {split + 1} of {len(values)} on "
+                    f"({change(centre([values[split:]]) / centre([values[:split]]) - 1)}): its launches are a mixture"
+                )
 
 
 def _row(name: Name, found: Quantity, delta: Delta) -> Row:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_msprof.change_points import change_points
 from pytest_msprof.cli import main
 from pytest_msprof.errors import ConfigurationError, UnknownName
 from pytest_msprof.limits import Limit
@@ -18,7 +19,7 @@ from pytest_msprof.side_by_side import SideBySide
 from pytest_msprof.side_comparison import compare_sources
 from pytest_msprof.side_table import lines
 from pytest_msprof.sources import Figures, Source
-from pytest_msprof.sources.quantities import quantity
+from pytest_msprof.sources.quantities import quantity, span
 from pytest_msprof.statistics import shift
 
 DATA = Path(__file__).parents[1] / "data" / "compare"
@@ -90,6 +91,22 @@ def test_a_limit_may_name_a_metric_as_its_file_or_as_we_do(spelling: str):
     assert [(row.name, row.delta.verdict) for row in found.gating] == [("request.ttft.p90", "regressed")]
 
 
+def spans(name: str, milliseconds: float) -> list[Source]:
+    found = []
+    for number in range(LAUNCHES):
+        figures = Figures()
+        figures.add(span(name), {"mean": milliseconds * (1 + 0.002 * number)})
+        found.append(Source(Path(f"{name}-{number}"), "raw spans", figures))
+    return found
+
+
+@pytest.mark.parametrize(("now", "then"), [("Schedule", "BatchSchedule"), ("modelRunnerExec", "Execute")])
+def test_one_event_under_the_names_of_two_frameworks_is_compared_and_said(now: str, then: str):
+    found = compare_sources(spans(now, 1.2), spans(then, 1.0), [Limit.parse(f"spans.{now}.mean:+5%")])
+    assert found.verdict == "regressed"
+    assert f"{now} of input and {then} of golden are taken for the same" in found.notes
+
+
 def test_a_sign_gives_a_direction_where_the_metric_has_none():
     sides = launches(100, more={"things": 12.0}), launches(100, more={"things": 10.0})
     assert verdicts(compare_sources(*sides))["request.things.mean"] == "descriptive"
@@ -138,6 +155,24 @@ def test_a_floor_of_four_launches_raises_no_more_false_alarms_than_wanted(seed: 
         noise = floor_of({"x": [[value] for value in row[:4]]})["x"]
         alarms += bool(shift([[row[4]]], [[row[5]]], noise=noise).difference.p_value() < 0.05)
     assert alarms <= 30
+
+
+def test_launches_of_two_levels_are_a_mixture_and_a_note_says_since_when():
+    mixed = [*launches(100, count=6), *launches(130, count=6)]
+    found = compare_sources(launches(100), mixed)
+    told = [note for note in found.notes if "mixture" in note]
+    assert told[0].startswith("request.ttft.p50 of golden has another level from launch 7 of 12 on (+30.0%)")
+    assert not [note for note in compare_sources(launches(130), launches(100)).notes if "mixture" in note]
+
+
+def test_every_change_of_level_is_found_and_noise_is_not_one():
+    random = np.random.default_rng(5)
+    steps = np.repeat([1.0, 1.2, 0.9], 8) * np.exp(random.normal(0, 0.01, 24))
+    assert change_points(steps) == [8, 16]
+    alarms = [bool(change_points(np.exp(random.normal(0, 0.05, 16)))) for _ in range(300)]
+    assert np.mean(alarms) <= 0.08
+    assert change_points([1.0] * 20) == []
+    assert change_points([1.0, 2.0]) == []
 
 
 def test_a_limit_of_what_no_side_has_is_an_error_with_the_nearest():
