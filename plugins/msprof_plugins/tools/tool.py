@@ -191,14 +191,14 @@ class Tool(LoadGenerator):
             raise ConfigurationError(f"{self.name} starts a program and needs a launch context")
         if job.fields:
             raise UnknownName(f"field of load generator {self.name!r}", next(iter(job.fields)), ())
-        self._refuse(job.workload)
+        self._check_fields(job.workload)
         interpreter = find_interpreter(self.engine, rootdir=job.context.rootdir)
         folder = job.folder / self.name
         folder.mkdir(parents=True)
         planned = plan(job.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
         return Order(self.name, job, job.context, planned, folder, interpreter)
 
-    def _refuse(self, workload: Workload) -> None:
+    def _check_fields(self, workload: Workload) -> None:
         """Refuse each field that the tool cannot do, and say what it can."""
         able, default = {**COMMON, **self.can}, Workload()
         for field in Workload.model_fields:
