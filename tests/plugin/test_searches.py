@@ -1,0 +1,42 @@
+"""Searches by name in a test session: each measures the default first, and says why it ended."""
+
+from __future__ import annotations
+
+import pytest
+
+SPACE = 'SearchSpace(choice("capacity", [1, 2, 4]), default={"capacity": 1})'
+
+
+@pytest.mark.parametrize(
+    ("search", "reason"),
+    [
+        ("brute", "all 3 points of the grid were measured"),
+        ("manual", "all 3 listed configurations were measured"),
+        ("quick", "no neighbour of the best point is better"),
+        ("pso", "the swarm has settled"),
+    ],
+)
+def test_a_search_by_name_ends_and_says_why(project, search, reason):
+    project.study(SPACE, n_trials=5, confirm=0, search=search)
+
+    project.run().assert_outcomes(passed=4, skipped=2)
+
+    assert reason in project.reports()["test_study[fake-trial-4]"].why
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("manual", "search='manual' measures all 3 configurations, default included, but n_trials is 2"),
+        ("optuna:anneal", "unknown sampler of optuna 'anneal'"),
+        ("optuna:grid", "search='brute' makes a grid"),
+        ("annealing", "unknown search 'annealing' (known: *"),
+    ],
+)
+def test_a_search_that_cannot_be_is_a_usage_error_before_anything_starts(project, search, message):
+    project.study(SPACE, n_trials=2, search=search)
+
+    refused = project.run()
+
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines([f"ERROR: msprof: *{message.replace('[', '[[]')}*"])
