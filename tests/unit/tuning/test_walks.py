@@ -7,7 +7,7 @@ import itertools
 import pytest
 from measured import make_plan, make_run, make_study
 
-from pytest_msprof import SearchSpace, choice, floats, integers, ratio, steps
+from pytest_msprof import SearchSpace, choice, floats, integers, quotient, ratio, share, steps
 from pytest_msprof.errors import ConfigurationError, LoadError
 from pytest_msprof.summary import TrialRecord
 from pytest_msprof.tuning.lattice import levels
@@ -185,3 +185,21 @@ def test_what_failed_stands_behind_what_missed_a_limit_and_that_behind_what_met_
 )
 def test_the_levels_of_a_field_hold_both_bounds(field, most, expected):
     assert levels(field, most) == expected
+
+
+@pytest.mark.parametrize("search", ["brute", "quick", "pso"])
+def test_a_walk_knows_fields_that_follow_from_others_again(tmp_path, search):
+    space = SearchSpace(
+        integers("devices", 1, 8),
+        quotient("rest", 64, "devices"),
+        ratio("few", "devices", 0, 1),
+        share("part", "devices"),
+    )
+
+    asked, _ = searched(
+        make_study(tmp_path, make_plan(space, search=search, n_trials=30)),
+        lambda fields: 1.0 + fields.get("few", 0),
+        most=30,
+    )
+
+    assert all(one != other for one, other in itertools.combinations(asked, 2))
