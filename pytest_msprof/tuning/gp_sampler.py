@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from pytest_msprof.failures import CLIENT_ERRORS, PORT_IN_USE, TIMEOUT
 from pytest_msprof.tuning.encoding import Cube
 from pytest_msprof.tuning.ranking import union
-from pytest_msprof.tuning.surrogate import Surrogate, scores
+from pytest_msprof.tuning.surrogate import Surrogate, missed_by, scores
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -116,7 +116,11 @@ class ConstrainedGPSampler(BaseSampler):
         values = scores(told, maximize=study.direction == StudyDirection.MAXIMIZE)
         points, excess = cube.encode([other.params for other in measured]), self._excesses(measured)
         feasible = np.all(excess <= 0, axis=1)
-        centres = [measured[place].params for place in np.argsort(-np.where(feasible, values, -np.inf))[:3]]
+        if not np.any(feasible):  # the probability would only lead to where nothing is known
+            values = -missed_by(excess)
+        centres = [
+            measured[place].params for place in np.argsort(-np.where(feasible | ~np.any(feasible), values, -np.inf))[:3]
+        ]
         candidates = self._candidates(cube, centres, taken, generator)
         if not candidates:
             return self._farthest(cube, taken, generator)
@@ -124,11 +128,13 @@ class ConstrainedGPSampler(BaseSampler):
         alive = np.array([1.0 if other.state == TrialState.COMPLETE else -1.0 for other in taught])
         model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive)
         at = cube.encode(candidates)
-        merit = model.feasible(at) * model.survives(at) ** CAUTION
+        merit = model.survives(at) ** CAUTION
         if np.any(feasible):
             best = float(np.max(model.mean(points[feasible])))
-            merit *= model.improvement(at, best)
+            merit *= model.feasible(at) * model.improvement(at, best)
             self.expected_gain = float(np.max(merit)) / (1.0 if told.min() > 0 else abs(best) or 1.0)
+        else:
+            merit *= model.improvement(at, float(np.max(values)))
         return candidates[int(np.argmax(merit))]
 
     def _farthest(

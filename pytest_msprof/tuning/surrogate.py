@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_msprof.tuning.gaussian import GaussianProcess
 
-__all__ = ["Surrogate", "scores"]
+__all__ = ["Surrogate", "missed_by", "scores"]
 
 Array = NDArray[np.float64]
 
@@ -78,6 +78,11 @@ def scores(values: Array, *, maximize: bool) -> Array:
     """Return what is to be maximised: the logarithm where all values are positive, since gains are ratios."""
     found = np.log(values) if np.all(values > 0) else values
     return found if maximize else -found
+
+
+def missed_by(excess: Array) -> Array:
+    """Return how far each trial, shape ``(n, c)``, is from meeting all limits; 0 where it does."""
+    return np.asarray(sum((np.maximum(_scaled(column), 0) for column in excess.T), np.zeros(len(excess))), float)
 
 
 def _scaled(excess: Array) -> Array:

@@ -193,3 +193,16 @@ def test_it_expects_less_the_more_it_knows():
 
     assert gains[:3] == [None] * 3
     assert gains[-1] < 0.01
+
+
+def test_it_walks_towards_a_small_feasible_corner_while_nothing_is_feasible():
+    study = study_of(ConstrainedGPSampler(seed=0))
+    found = False
+    for _ in range(25):
+        trial = study.ask()
+        one, other = trial.suggest_float("one", 0, 1), trial.suggest_float("other", 0, 1)
+        distance = math.hypot(one - 0.93, other - 0.07)
+        trial.set_constraint("ttft", 40 * distance - 1)
+        found = found or distance <= 1 / 40
+        study.tell(trial, 1 + one)
+    assert found
