@@ -14,10 +14,11 @@ from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
+from pytest_msprof.comparison import Delta
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.results import Value
 
-__all__ = ["CHANGE", "DATE", "FIGURE", "SHARE", "Column", "Figure", "Shaded", "fill", "number_format"]
+__all__ = ["CHANGE", "DATE", "FIGURE", "SHARE", "Column", "Figure", "Shaded", "delta_cells", "fill", "number_format"]
 
 NARROWEST, WIDEST = 8, 60
 LONGEST_TEXT = 32_767
@@ -65,6 +66,22 @@ class Shaded(NamedTuple):
     value: Value
     verdict: str
     format: str = PLAIN
+
+
+def delta_cells(delta: Delta, shown: str) -> tuple[Value, ...]:
+    """Return both figures in the number format *shown*, their change, and what it rests on."""
+    return (
+        Figure(delta.golden, shown),
+        Figure(delta.current, shown),
+        delta.change,
+        delta.low,
+        delta.high,
+        delta.tolerance,
+        delta.detectable,
+        delta.p_value,
+        delta.launches_golden,
+        delta.launches_current,
+    )
 
 
 def number_format(metric: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from msprof_reports import charts, courses, findings
+from msprof_reports.pages import page_environment
 from pytest_msprof import display
 from pytest_msprof.comparison import Comparison, Delta
 from pytest_msprof.results import Value
@@ -48,13 +48,7 @@ def write_html(summary: SessionSummary, folder: Path) -> Path:
 
 def render(summary: SessionSummary) -> str:
     """Return the page."""
-    environment = Environment(
-        loader=PackageLoader("msprof_reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "change": _signed(display.change),
         "duration": display.duration,

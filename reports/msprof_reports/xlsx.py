@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openpyxl import Workbook
 
-from msprof_reports.cells import CHANGE, DATE, FIGURE, SHARE, Column, Figure, fill, number_format
+from msprof_reports.cells import CHANGE, DATE, FIGURE, SHARE, Column, delta_cells, fill, number_format
 from msprof_reports.findings import (
     comparison_verdict,
     environments,
@@ -152,16 +152,7 @@ def _facts(delta: Delta, reason: str) -> Sequence[Value]:
         delta.unit,
         delta.verdict,
         delta.gates,
-        Figure(delta.golden, shown),
-        Figure(delta.current, shown),
-        delta.change,
-        delta.low,
-        delta.high,
-        delta.tolerance,
-        delta.detectable,
-        delta.p_value,
-        delta.launches_golden,
-        delta.launches_current,
+        *delta_cells(delta, shown),
         reason,
     )
 

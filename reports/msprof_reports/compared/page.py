@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from msprof_reports.charts import interval_chart
 from msprof_reports.compared.strips import launch_strip
+from msprof_reports.pages import page_environment
 from pytest_msprof import display
 from pytest_msprof.side_by_side import Row, Side, SideBySide
 from pytest_msprof.side_table import figure
@@ -44,13 +44,7 @@ def write_page(comparison: SideBySide, path: Path) -> None:
 
 def render(comparison: SideBySide) -> str:
     """Return the page."""
-    environment = Environment(
-        loader=PackageLoader("msprof_reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     reach = _reach(comparison.rows)
     environment.globals |= {
         "change": lambda value: display.change(value).replace("-", MINUS),

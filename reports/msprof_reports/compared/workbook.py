@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openpyxl import Workbook
 
-from msprof_reports.cells import CHANGE, Column, Figure, Shaded, fill
+from msprof_reports.cells import CHANGE, Column, Figure, Shaded, delta_cells, fill
 from pytest_msprof.results import Value
 from pytest_msprof.side_by_side import Row, SideBySide
 
@@ -125,15 +125,6 @@ def _facts(row: Row) -> Sequence[Value]:
         delta.verdict,
         delta.gates,
         delta.unit,
-        Figure(delta.golden, "General"),
-        Figure(delta.current, "General"),
-        delta.change,
-        delta.low,
-        delta.high,
-        delta.tolerance,
-        delta.detectable,
-        delta.p_value,
-        delta.launches_golden,
-        delta.launches_current,
+        *delta_cells(delta, "General"),
         delta.reason,
     )
