@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from pluggy import HookspecMarker
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_msprof.registry import Registry
     from pytest_msprof.results import Run
     from pytest_msprof.side_by_side import SideBySide
@@ -16,33 +18,36 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+hookspec = HookspecMarker("pytest")
+"""pytest's own mark; a command needs it and no more of pytest."""
 
-@pytest.hookspec(historic=True)
+
+@hookspec(historic=True)
 def pytest_msprof_register_simulators(registry: Registry) -> None:
     """Register engines: `registry.simulators.add(name, cls)`."""
 
 
-@pytest.hookspec(historic=True)
+@hookspec(historic=True)
 def pytest_msprof_register_benchmarks(registry: Registry) -> None:
     """Register load generators: `registry.benchmarks.add(name, cls)`."""
 
 
-@pytest.hookspec(historic=True)
+@hookspec(historic=True)
 def pytest_msprof_register_monitors(registry: Registry) -> None:
     """Register what watches beside a load: `registry.monitors.add(name, cls)`."""
 
 
-@pytest.hookspec(historic=True)
+@hookspec(historic=True)
 def pytest_msprof_register_runners(registry: Registry) -> None:
     """Register ModelRunners: `registry.runners.add(name, cls)`."""
 
 
-@pytest.hookspec(firstresult=True)
+@hookspec(firstresult=True)
 def pytest_msprof_settings(config: pytest.Config) -> Any:
     """Return the settings of the session, a `pytest_msprof.settings.Settings`; the first answer wins."""
 
 
-@pytest.hookspec(firstresult=True)
+@hookspec(firstresult=True)
 def pytest_msprof_launch_service(simulator: Any, item: pytest.Item) -> Any:
     """Start the engine that *simulator* operates, in another way than a local process.
 
@@ -51,12 +56,12 @@ def pytest_msprof_launch_service(simulator: Any, item: pytest.Item) -> Any:
     """
 
 
-@pytest.hookspec(firstresult=True)
+@hookspec(firstresult=True)
 def pytest_msprof_service_ready(service: Any) -> bool | None:
     """Say whether a healthy service is ready; False is asked again, None leaves it to a warm-up request."""
 
 
-@pytest.hookspec(firstresult=True)
+@hookspec(firstresult=True)
 def pytest_msprof_sampler(name: str, seed: int, constraints: tuple[str, ...]) -> Any:
     """Return the `optuna.samplers.BaseSampler` behind `search=NAME`, or None."""
 
@@ -81,7 +86,7 @@ def pytest_msprof_terminal_lines(summary: SessionSummary) -> list[str] | None:
     """Return further lines for the terminal summary."""
 
 
-@pytest.hookspec(firstresult=True)
+@hookspec(firstresult=True)
 def pytest_msprof_read_result(path: Path) -> Source | None:
     """Read a file or folder that `pytest-msprof compare` was given, or leave it to the next.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from pluggy import HookimplMarker
 
 if TYPE_CHECKING:
     from pytest_msprof.registry import Registry
@@ -18,8 +18,11 @@ __all__ = [
     "pytest_msprof_register_simulators",
 ]
 
+hookimpl = HookimplMarker("pytest")
+"""pytest's own mark; a command needs it and no more of pytest."""
 
-@pytest.hookimpl
+
+@hookimpl
 def pytest_msprof_register_simulators(registry: Registry) -> None:
     """Register the engines."""
     from msprof_plugins.external import ExternalSimulator
@@ -31,7 +34,7 @@ def pytest_msprof_register_simulators(registry: Registry) -> None:
     registry.simulators.add("vllm", VllmSimulator)
 
 
-@pytest.hookimpl
+@hookimpl
 def pytest_msprof_register_benchmarks(registry: Registry) -> None:
     """Register the load generators."""
     from msprof_plugins.load import StreamingLoad
@@ -45,7 +48,7 @@ def pytest_msprof_register_benchmarks(registry: Registry) -> None:
         registry.benchmarks.add(tool.name, tool)
 
 
-@pytest.hookimpl
+@hookimpl
 def pytest_msprof_register_monitors(registry: Registry) -> None:
     """Register what watches beside a load."""
     from msprof_plugins.monitors import HostMonitor, NpuMonitor, NvmlMonitor, ServerMonitor
@@ -56,7 +59,7 @@ def pytest_msprof_register_monitors(registry: Registry) -> None:
     registry.monitors.add("server", ServerMonitor)
 
 
-@pytest.hookimpl
+@hookimpl
 def pytest_msprof_read_result(path: Path) -> Source | None:
     """Read the result of another load generator, for a comparison."""
     from msprof_plugins.tool_results import read_result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from pluggy import HookimplMarker
 
 if TYPE_CHECKING:
     from pytest_msprof.side_by_side import SideBySide
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_msprof_write_comparison", "pytest_msprof_write_report"]
 
+hookimpl = HookimplMarker("pytest")
+"""pytest's own mark; a command needs it and no more of pytest."""
 
-@pytest.hookimpl
+
+@hookimpl
 def pytest_msprof_write_report(name: str, summary: SessionSummary, folder: Path) -> Path | None:
     """Write the report `html` or `xlsx`; leave every other name to the next plugin.
 
@@ -31,7 +34,7 @@ def pytest_msprof_write_report(name: str, summary: SessionSummary, folder: Path)
     return None
 
 
-@pytest.hookimpl
+@hookimpl
 def pytest_msprof_write_comparison(comparison: SideBySide, folder: Path) -> list[Path]:
     """Write the tables of `pytest-msprof compare`; those that need the extra `reports` only where it is installed."""
     from msprof_reports.compared import write_comparison
