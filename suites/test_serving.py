@@ -20,6 +20,6 @@ TOLERANCE = Tolerance({"output_throughput": 0.05, "ttft.p50": 0.10, "tpot.p50": 
 def test_chat(
     service: Service, load_generator: Loader, record: Callable[[Run], Run], golden: Golden, concurrency: int
 ) -> None:
-    run = record(load_generator.run(Workload(concurrency=concurrency, endpoint="chat"), service))
+    run = record(load_generator.run(Workload(concurrency=concurrency, output_tokens=32, endpoint="chat"), service))
     assert run.success_rate == 1
     compare(run, golden.runs, TOLERANCE).raise_for_regression()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_msprof import Loader, Run, Service, Trial
 
-CHAT = Workload(input_tokens=64, output_tokens=64, concurrency=16, num_requests=48)
+CHAT = Workload(input_tokens=64, output_tokens=32, concurrency=16, num_requests=48)
 TRANSFORMERS = SearchSpace(
     choice("continuous_batching", [False, True]),
     integers("num_blocks", 8, 128, log=True, when="continuous_batching"),
