@@ -60,7 +60,7 @@ class Loader:
         if service.loads:
             service.simulator.reset_cache()
         target = service.target
-        tokens = tokenizer_digest(target.tokenizer) if target.tokenizer else ""
+        tokens = tokenizer_digest(target.tokenizer)
         workload_hash = workload.hash(tokens)
         run_id, started_at = new_id(), datetime.now(UTC)
         partial = self._session.store.open(run_id)

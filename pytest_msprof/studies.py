@@ -48,11 +48,7 @@ def next_trial(
     made = _proposed(session, study, slot) if slot.kind == "trial" else _confirming(session, item, study, slot)
     session.trials[item.nodeid] = made
     made.begin()
-    if (
-        slot.kind == "trial"
-        and study.plan.load == "fixed"
-        and (known := _measured_before(session, made, engine, simulator)) is not None
-    ):
+    if slot.kind == "trial" and (known := _measured_before(session, made, engine, simulator)) is not None:
         made.tell(known)
         _tell_hooks(item, made)
         pytest.skip(f"answered from run {known.id} of {known.started_at:%Y-%m-%d}: {made.infeasible or 'measured'}")
@@ -66,14 +62,13 @@ def _measured_before(
     if session.options.fresh or session.options.base_url or not trial.is_fixed:
         return None
     operator = session.operator(simulator)
-    folder = operator.tokenizer_path
     condition = Condition(
         engine=engine,
         version=operator.engine_version(),
-        fields={name: value for name, value in trial.fields.items() if not session.is_load_side(name)},
+        fields=session.server_side(trial.fields),
         load_generator=session.options.load,
         load_fields=session.own_load_fields(trial.fields),
-        workload_hash=next(trial.workloads()).hash(tokenizer_digest(folder) if folder else ""),
+        workload_hash=next(trial.workloads()).hash(tokenizer_digest(operator.tokenizer_path)),
         model_digest=session.model_digest,
         device=session.device,
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from msprof_plugins.tool_results.result import NAN, NothingSucceeded, ToolResult, classify, last_line, load_json
+from msprof_plugins.tool_results.result import (
+    NAN,
+    NothingSucceeded,
+    ToolResult,
+    classify,
+    last_line,
+    load_json,
+    load_json_lines,
+)
 from pytest_msprof.errors import LoadError
 from pytest_msprof.metrics import measure
 from pytest_msprof.samples import Sample, Samples
@@ -57,13 +64,7 @@ def read(path: Path) -> ToolResult:
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
     """Read the requests that were measured, in the order they were sent; the warm-up is left out."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-    except FileNotFoundError:
-        raise LoadError(f"aiperf wrote no result: {path} is missing") from None
-    except ValueError as error:
-        raise LoadError(f"aiperf wrote a broken line to {path}: {error}") from None
+    rows = load_json_lines(path, "aiperf")
     measured = [row for row in rows if row["metadata"].get("benchmark_phase", "profiling") == "profiling"]
     return sorted(measured, key=lambda row: row["metadata"]["request_start_ns"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msprof_plugins.tool_results.result import NAN, NothingSucceeded, ToolResult, classify, last_line, load_json
+from msprof_plugins.tool_results.result import (
+    NAN,
+    NothingSucceeded,
+    ToolResult,
+    classify,
+    last_line,
+    load_json,
+    load_json_lines,
+)
 from pytest_msprof.errors import LoadError
 from pytest_msprof.metrics import measure
 from pytest_msprof.samples import Sample, Samples
@@ -67,14 +74,7 @@ def _details(path: Path) -> Path:
 
 
 def _rows(details: Path) -> list[dict[str, Any]]:
-    try:
-        lines = details.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-    except FileNotFoundError:
-        raise LoadError(f"ais_bench wrote no result: {details} is missing") from None
-    except ValueError as error:
-        raise LoadError(f"ais_bench wrote a broken line to {details}: {error}") from None
-    return sorted(rows, key=lambda row: row["id"])
+    return sorted(load_json_lines(details, "ais_bench"), key=lambda row: row["id"])
 
 
 def _times(folder: Path, names: set[str]) -> Times:

@@ -14,7 +14,17 @@ from pytest_msprof.errors import LoadError
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Distribution, Measurement, Value
 
-__all__ = ["NAN", "NothingSucceeded", "ToolResult", "classify", "distribution", "last_line", "load_json", "of_figures"]
+__all__ = [
+    "NAN",
+    "NothingSucceeded",
+    "ToolResult",
+    "classify",
+    "distribution",
+    "last_line",
+    "load_json",
+    "load_json_lines",
+    "of_figures",
+]
 
 NAN = float("nan")
 PHRASES = {status.phrase: status.value for status in HTTPStatus}
@@ -122,6 +132,17 @@ def classify(error: str) -> str:
 def last_line(text: str) -> str:
     """Return what a traceback says at its end."""
     return text.strip().rpartition("\n")[2]
+
+
+def load_json_lines(path: Path, tool: str) -> list[dict[str, Any]]:
+    """Read one JSON object a line; raises `LoadError` when the file is missing, or a line is no JSON."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except FileNotFoundError:
+        raise LoadError(f"{tool} wrote no result: {path} is missing") from None
+    except ValueError as error:
+        raise LoadError(f"{tool} wrote a broken line to {path}: {error}") from None
 
 
 def load_json(path: Path, tool: str, needed: Sequence[str] = ()) -> dict[str, Any]:

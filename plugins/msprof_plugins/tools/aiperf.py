@@ -10,7 +10,6 @@ from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
 from msprof_plugins.tools.schedule import SCHEDULED, check_schedule
 from msprof_plugins.tools.tool import ANY, Order, Tool
-from pytest_msprof.errors import ConfigurationError
 
 __all__ = ["Aiperf"]
 
@@ -53,8 +52,6 @@ class Aiperf(Tool):
 
 def _configuration(order: Order) -> dict[str, Any]:
     workload, target = order.job.workload, order.job.target
-    if target.tokenizer is None:
-        raise ConfigurationError("aiperf counts with the tokenizer of the model: give its folder by --msprof-model")
     return {
         "schemaVersion": "2.0",
         "randomSeed": order.seed,
@@ -74,7 +71,7 @@ def _configuration(order: Order) -> dict[str, Any]:
                 "format": "inputs_json" if order.plan.due is None else "mooncake_trace",
                 "sampling": "sequential",
             },
-            "tokenizer": {"name": str(target.tokenizer)},
+            "tokenizer": {"name": str(order.tokenizer)},
             "phases": [{"name": "profiling", "requests": len(order.plan.requests), **_phase(order)}],
             "artifacts": {"dir": str(order.folder / "artifacts"), "summary": ["json"], "records": ["jsonl"]},
             "gpuTelemetry": {"enabled": False},

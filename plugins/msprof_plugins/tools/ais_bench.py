@@ -14,7 +14,6 @@ from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
 from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
 from msprof_plugins.tools.tool import Order, Tool
-from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.metrics import measure
 
 __all__ = ["AisBench"]
@@ -141,13 +140,11 @@ def _with_due(result: ToolResult, due: NDArray[np.float64] | None) -> ToolResult
 
 def _options(order: Order) -> dict[str, Any]:
     workload, target = order.job.workload, order.job.target
-    if target.tokenizer is None:
-        raise ConfigurationError("ais_bench counts with the tokenizer of the model: give its folder by --msprof-model")
     burstiness = {"constant": 0.0, "poisson": 1.0}.get(workload.arrival, workload.burstiness)
     return {
         "attr": "service",
         "abbr": "service",
-        "path": str(target.tokenizer),
+        "path": str(order.tokenizer),
         "model": target.model,
         "stream": True,
         "url": order.root_url,

@@ -11,7 +11,6 @@ from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
 from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
 from msprof_plugins.tools.tool import Order, Tool
-from pytest_msprof.errors import ConfigurationError
 
 __all__ = ["Guidellm"]
 
@@ -70,8 +69,6 @@ class Guidellm(Tool):
 
 def _scenario(order: Order) -> dict[str, Any]:
     workload, target = order.job.workload, order.job.target
-    if target.tokenizer is None:
-        raise ConfigurationError("guidellm counts with the tokenizer of the model: give its folder by --msprof-model")
     return {
         "backend": {
             "kind": "openai_http",
@@ -87,7 +84,7 @@ def _scenario(order: Order) -> dict[str, Any]:
         "profile": _profile(order),
         "constraints": [{"kind": "max_requests", "count": len(order.plan.requests)}],
         "data": [{"kind": "json_file", "path": str(order.folder / "prompts.jsonl")}],
-        "tokenizer": {"kind": "huggingface_auto", "model": str(target.tokenizer)},
+        "tokenizer": {"kind": "huggingface_auto", "model": str(order.tokenizer)},
         "seed": {"kind": "static", "value": order.seed},
         "outputs": [{"kind": "json", "path": str(order.folder / "benchmarks.json")}],
     }

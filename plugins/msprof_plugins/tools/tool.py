@@ -86,6 +86,16 @@ class Order(NamedTuple):
         return self.job.target.base_url.rstrip("/").removesuffix("/v1")
 
     @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer, for tools that count with it; raises `ConfigurationError` without one."""
+        found = self.job.target.tokenizer
+        if found is None:
+            raise ConfigurationError(
+                f"{self.name} counts with the tokenizer of the model: give its folder by --msprof-model"
+            )
+        return found
+
+    @property
     def seed(self) -> int:
         """A seed that is new in each repeat and load step."""
         return int(digest([self.job.workload.seed, self.job.repeat, self.job.step])[:8], 16)

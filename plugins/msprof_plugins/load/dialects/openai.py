@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from pytest_msprof.requests import Request
 __all__ = ["Chat", "Completions"]
 
 
-class _OpenAI:
+class _OpenAI(ABC):
     """What both endpoints have in common: choices, a finish reason, a usage."""
 
     path = ""
@@ -29,9 +30,9 @@ class _OpenAI:
         streaming = {"stream": True, "stream_options": {"include_usage": True}} if self.streams else {"stream": False}
         return {"model": model, **streaming, **options, **self.asked(request)}
 
+    @abstractmethod
     def asked(self, request: Request) -> dict[str, Any]:
         """Return the part of the body that carries what is said."""
-        raise NotImplementedError
 
     def read(self, event: Mapping[str, Any]) -> Piece:
         """Return what *event* says."""
@@ -46,9 +47,9 @@ class _OpenAI:
             prompt_tokens=usage.get("prompt_tokens"),
         )
 
+    @abstractmethod
     def content(self, choice: Mapping[str, Any]) -> str:
         """Return the new content of a choice."""
-        raise NotImplementedError
 
 
 class Completions(_OpenAI):
