@@ -63,14 +63,14 @@ class ConfigurationError(MsprofError):
 
 
 class UnknownName(ConfigurationError):
-    """A name is not registered; the message lists the nearest and the possible ones."""
+    """A name is not registered; the message lists the nearest and the possible ones, and *otherwise* what helps."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], otherwise: str = "") -> None:
         possible = sorted(known)
         near = difflib.get_close_matches(name, possible, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         listed = ", ".join(possible) or "none"
-        super().__init__(f"unknown {kind} {name!r} (known: {listed}){hint}")
+        super().__init__(f"unknown {kind} {name!r} (known: {listed}){hint}{otherwise and '; ' + otherwise}")
         self.kind, self.name, self.near = kind, name, near
 
 

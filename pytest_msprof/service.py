@@ -99,7 +99,8 @@ def bind(
     for name, value in values.items():
         entry = own.get(name) or declared.get(name)
         if entry is None or (name not in own and not entry.config_position):
-            raise UnknownName(f"field of engine {engine!r}", name, own)
+            otherwise = f'any other option of the engine says where it belongs: position="--{name.replace("_", "-")}"'
+            raise UnknownName(f"field of engine {engine!r}", name, own, otherwise)
         bound.append(entry.model_copy(update={"value": value}))
     return tuple(bound)
 

@@ -181,6 +181,8 @@ def test_fields_are_the_engines_own_or_say_where_they_belong():
 
     with pytest.raises(UnknownName, match="unknown field of engine 'fake' 'silent'"):
         bind({"silent": 1}, Fake(), {"silent": silent}, "fake")
+    with pytest.raises(UnknownName, match='says where it belongs: position="--two-words"'):
+        bind({"two_words": 1}, Fake(), {"two_words": silent}, "fake")
     with pytest.raises(UnknownName, match="did you mean 'capacity'"):
         bind({"capacitee": 1}, Fake(), {}, "fake")
 

@@ -1,0 +1,66 @@
+"""Studies on a real vLLM on processors, whose answers are known from measuring it apart.
+
+    pytest benchmarks/studies --msprof-engine vllm --msprof-model models/tiny-qwen2
+
+`test_restricted_start` begins where people begin who copied the configuration of a smaller machine:
+two sequences at once, which costs three quarters of the throughput at sixteen clients. `test_no_effect`
+searches fields that do nothing on processors (vLLM 0.32 forces asynchronous scheduling off and rewrites
+the executor `uni` to `mp` there): its answer has to be "not distinguishable", and no field may matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_msprof import SearchSpace, Workload, choice, constant, integers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from pytest_msprof import Loader, Run, Service, Trial
+
+pytestmark = pytest.mark.engines("vllm")
+
+CHAT = Workload(input_tokens=64, output_tokens=64, concurrency=16, num_requests=96)
+SCHEDULER = SearchSpace(
+    integers("max_num_seqs", 2, 128, log=True),
+    integers("max_num_batched_tokens", 64, 2048, log=True),
+    choice("dtype", ["bfloat16", "float32"]),
+    choice("omp_threads_bind", ["auto", "0-1"]),
+    default={"max_num_seqs": 2},
+    where=["max_num_batched_tokens >= max_num_seqs"],
+)
+NO_EFFECT = SearchSpace(
+    constant("enforce_eager", True),
+    choice("async_scheduling", [False, True]),
+    choice("distributed_executor_backend", ["mp", "uni"], position="--distributed-executor-backend"),
+)
+
+
+@pytest.mark.tune(
+    SCHEDULER, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=12, seed=7
+)
+def test_restricted_start(
+    trial: Trial,
+    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
+    load_generator: Loader,
+    record: Callable[[Run], Run],
+) -> None:
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
+
+
+@pytest.mark.tune(NO_EFFECT, workload=CHAT, objective="output_throughput", n_trials=4, search="brute")
+def test_no_effect(
+    trial: Trial,
+    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
+    load_generator: Loader,
+    record: Callable[[Run], Run],
+) -> None:
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
