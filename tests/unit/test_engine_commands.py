@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from msprof_plugins.external import ExternalSimulator
-from msprof_plugins.install_engine import RECIPES, STAMP, install
+from msprof_plugins.install_engine import RECIPES, STAMP, Recipe, Taken, install
 from msprof_plugins.transformers_serve import TransformersSimulator
 from msprof_plugins.vllm import VllmSimulator
 from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, UnknownName
@@ -191,8 +193,25 @@ def test_an_environment_that_was_finished_is_not_installed_again(tmp_path):
     assert install("vllm", folder) == folder / "bin" / "python"
 
 
+def test_a_program_is_taken_out_of_a_wheel_alone_and_without_what_the_wheel_asks_for(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "client-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("client/_fast.cpython-311.so", "the program")
+        wheel.writestr("client/gigabytes.so", "the rest")
+        wheel.writestr("client-1.0.dist-info/METADATA", "Name: client\nVersion: 1.0\nRequires-Dist: nowhere\n")
+        wheel.writestr("client-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    taken = (Taken("client==1.0", "client/_fast.*.so", "bin/fast"),)
+    monkeypatch.setitem(RECIPES, "fast", Recipe(torch="", taken=taken))
+    folder = tmp_path / ".engines" / "fast"
+    install("fast", folder)
+    assert (folder / "bin" / "fast").read_text() == "the program"
+    assert os.access(folder / "bin" / "fast", os.X_OK)
+    assert not list(folder.rglob("gigabytes.so"))
+
+
 def test_an_engine_without_a_recipe_names_those_that_have_one(tmp_path):
-    with pytest.raises(UnknownName, match=r"'vlm' \(known: .*transformers, vllm"):
+    with pytest.raises(UnknownName, match=r"'vlm' \(known: .*transformers, .*vllm"):
         install("vlm", tmp_path)
 
 

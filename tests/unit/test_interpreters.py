@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import venv
 
@@ -53,6 +54,20 @@ def test_the_engines_folder_wins_over_path(tmp_path, monkeypatch):
     found = find_interpreter(ENGINE, rootdir=tmp_path)
     assert found.command == program(folder)
     assert found.python == folder / "bin" / "python"
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["#!{moved}/python\n", "#!/bin/sh\n'''exec' \"{moved}/python\" \"$0\" \"$@\"\n' '''\n"],
+    ids=["short", "long"],
+)
+def test_an_environment_that_was_moved_still_runs(tmp_path, head):
+    folder = environment(tmp_path / ".engines" / "toy")
+    written = f"{head.format(moved=tmp_path / 'before')}import sys; print(sys.argv[1:])\n"
+    (folder / "bin" / "toy-engine").write_text(written)
+    command = find_interpreter(ENGINE, rootdir=tmp_path).command
+    assert command == (str(folder / "bin" / "python"), *program(folder))
+    assert subprocess.run([*command, "serve"], capture_output=True, text=True, check=True).stdout == "['serve']\n"
 
 
 def test_an_environment_whose_installation_was_cut_short_is_passed_over(tmp_path, monkeypatch):

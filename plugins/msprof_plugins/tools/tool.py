@@ -184,7 +184,7 @@ class Tool(LoadGenerator):
         Raises `EngineNotInstalled` with the command that installs it, `InvalidWorkload` for what it
         cannot do, and `LoadError` when it fails or no request succeeded, whatever its exit code says.
         """
-        order = self._order(job)
+        order = self.order(job)
         command = self.command(order)
         StreamingLoad().warm_up(job)
         self._run(command, order)
@@ -196,7 +196,8 @@ class Tool(LoadGenerator):
         notes = (*measured.notes, *self.notes(order, result), *notes_on_client(UNSEEN, lags, job.workload.request_rate))
         return replace(measured, notes=notes, client_limited=limits(UNSEEN, lags, ttfts))
 
-    def _order(self, job: LoadJob) -> Order:
+    def order(self, job: LoadJob) -> Order:
+        """Return what the tool is to do for *job*, in a fresh folder; raises as `generate` does."""
         if job.context is None:
             raise ConfigurationError(f"{self.name} starts a program and needs a launch context")
         if job.fields:
