@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_studies", "conclude_item", "next_trial", "reopened", "settle"]
 
+ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
+"""What ends a test through no fault of its configuration, which is tried again."""
+
 
 def next_trial(
     session: MsprofSession, item: pytest.Function, slot: Slot, engine: str, simulator: type[SimulatorInterface]
@@ -101,9 +104,12 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
 
 def _confirming(session: MsprofSession, item: pytest.Item, study: TuneStudy, slot: Slot) -> Trial:
     wait_for_others(session, item, slot, study)
-    number = study.ranking().get(slot.role)
+    ranking = study.ranking()
+    number = ranking.get(slot.role)
+    if "winner" not in ranking:
+        pytest.skip("there is no winner to confirm: nothing met the constraints")
     if number is None:
-        pytest.skip(f"there is no {slot.role}{': nothing met the constraints' if slot.role == 'winner' else ''}")
+        pytest.skip("the default could not be measured" if slot.role == "default" else f"there is no {slot.role}")
     if slot.role not in study.to_confirm():
         pytest.skip(f"the {slot.role} is the default")
     fields = next(record.fields for record in study.records() if record.number == number)
@@ -197,8 +203,8 @@ def settle(item: pytest.Function) -> Iterator[None]:
         if trial.measured:
             return
         pytest.skip(f"{getattr(error, 'failure', 'client errors')}: {error}")
-    except BaseException:
-        trial.release()
+    except BaseException as error:
+        trial.release(again=isinstance(error, ENDS_SESSION))
         raise
     trial.conclude()
     if not trial.told:

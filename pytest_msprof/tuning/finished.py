@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_msprof.errors import UnknownName
 from pytest_msprof.summary import TrialRecord
 from pytest_msprof.tuning.storage import Shelf
-from pytest_msprof.tuning.study import is_accepted, record_of
+from pytest_msprof.tuning.trial_log import is_accepted, record_of
 
 __all__ = ["studies", "trials_of"]
 

@@ -226,11 +226,21 @@ def _nothing_met(plan: TunePlan, records: Sequence[TrialRecord]) -> str:
     measured = [record for record in records if record.metrics]
     if not measured:
         return f"no trial was measured: {failure_classes(records)}"
-    closest = min(measured, key=lambda record: max(plan.violations(record.metrics).values(), default=0.0))
+    closest = min(measured, key=lambda record: _excess(plan, record))
     held = any(record.state == "measured" for record in records)
     when = "when confirmed" if held else "in any trial"
-    missed = plan.infeasible(closest.metrics) or "met in the search, missed by fresh launches"
-    return f"nothing met the constraints {when}; closest: {_described(plan, closest)} with {missed}"
+    missed = plan.infeasible(closest.metrics)
+    how = (
+        f"{missed}, {percent(_excess(plan, closest))} beyond the limit"
+        if missed
+        else "met in the search, missed by fresh launches"
+    )
+    return f"nothing met the constraints {when}; closest: {_described(plan, closest)} with {how}"
+
+
+def _excess(plan: TunePlan, record: TrialRecord) -> float:
+    """Return by how much a trial misses the limit that it misses by most, relative to it."""
+    return max(plan.violations(record.metrics).values(), default=0.0)
 
 
 def _command(

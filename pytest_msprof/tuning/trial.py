@@ -126,15 +126,15 @@ class Trial:
         if self._proposal is None:
             self._confirm({"lease": my_lease()})
 
-    def release(self) -> None:
-        """Give it back unmeasured."""
+    def release(self, *, again: bool = False) -> None:
+        """Give it back unmeasured; with *again* it is the next to be proposed."""
         if self.told:
             return
         self.released = True
         if self._proposal is None:
             self._confirm({})
         else:
-            self._study.release(self._proposal)
+            self._study.release(self._proposal, again=again)
 
     def _confirm(self, outcome: Mapping[str, Any]) -> None:
         found = {"number": self.number, **outcome}

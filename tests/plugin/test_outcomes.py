@@ -64,6 +64,39 @@ def test_a_study_whose_trials_all_fail_has_no_result(project):
     result.assert_outcomes(failed=1, skipped=5)
     assert "all 2 trials failed: " in project.reports()["test_study[fake-result]"].why
     assert "1 × out of memory" in said(result)
+    assert project.launches() == 2
+
+
+def test_a_study_gives_up_after_ten_trials_that_all_failed_and_confirms_none(project):
+    project.conftest("""
+        class Failing(Fake):
+            def update_command(self):
+                super().update_command()
+                self.command += ["--exit-at-start=3", "--say=error: no kernel image"]
+
+
+        def pytest_msprof_register_simulators(registry):
+            registry.simulators.add("fake", Failing)
+    """)
+    project.study("SearchSpace(integers('capacity', 1, 64), default={'capacity': 4})", n_trials=14, confirm=2)
+
+    result = project.run()
+
+    assert result.ret == 1
+    assert project.launches() == 10
+    assert "left over: the first 10 trials all failed: 10 × does not start" in said(result)
+    assert "all 10 trials failed: 10 × does not start" in project.reports()["test_study[fake-result]"].why
+
+
+def test_a_default_that_does_not_start_is_not_started_again_to_confirm(project):
+    project.study("SearchSpace(choice('fault', ['exits', '']), default={'fault': 'exits'})", n_trials=2, confirm=1)
+
+    result = project.run()
+
+    assert result.ret == 0
+    assert project.launches() == 3
+    assert "the default could not be measured" in project.reports()["test_study[fake-confirm-default-0]"].why
+    assert 'verdict: fault="": the default could not be measured, so there is nothing to compare' in said(result)
 
 
 def test_a_study_that_meets_no_constraint_names_the_closest_configuration(project):
@@ -78,6 +111,20 @@ def test_a_study_that_meets_no_constraint_names_the_closest_configuration(projec
     why = project.reports()["test_study[fake-result]"].why
     assert "nothing met the constraints in any trial; closest: ttft=0.02 with ttft.p50 0.02" in why
     assert "> 0.005 s" in why
+    assert "% beyond the limit" in why
+
+
+def test_the_default_is_not_confirmed_where_there_is_no_winner_to_compare_it_with(project):
+    project.study(
+        "SearchSpace(choice('ttft', [0.02, 0.05]), default={'ttft': 0.05})",
+        n_trials=2,
+        confirm=2,
+        subject_to={"ttft.p50": 0.005},
+    )
+
+    project.run().assert_outcomes(failed=1, skipped=8)
+
+    assert project.launches() == 2
 
 
 def test_a_winner_that_fresh_launches_find_slower_than_the_default_fails_the_result(project):

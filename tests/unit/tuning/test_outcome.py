@@ -181,7 +181,7 @@ def test_nothing_that_meets_the_limits_names_the_closest(told):
     verdict, fails, winner = told(subject_to={"ttft.p50": 0.2}).trials((100, 0.5), (300, 0.25), "timeout").conclusion()
 
     assert verdict.startswith("nothing met the constraints in any trial; closest: size=")
-    assert verdict.endswith("with ttft.p50 0.25 s > 0.2 s")
+    assert verdict.endswith("with ttft.p50 0.25 s > 0.2 s, 25% beyond the limit")
     assert (fails, winner) == (True, None)
 
 

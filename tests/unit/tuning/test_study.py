@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import signal
 import subprocess
 import sys
@@ -210,6 +211,53 @@ def test_a_trial_of_a_process_that_died_is_free_again(tmp_path):
 
     assert not study.is_busy()
     assert study.ask().number == 0
+
+
+def test_what_a_process_that_died_left_behind_is_proposed_first_under_its_number(tmp_path):
+    plan = make_plan(SearchSpace(integers("size", 1, 64), default={"size": 1}))
+    study = make_study(tmp_path, plan)
+    study.tell(study.ask(), make_run(1.0))
+    left = study.ask()
+    left.trial.set_user_attr("lease", {"host": platform.node(), "pid": 2**22 + 1, "started": 0.0})
+
+    again = make_study(tmp_path, plan).ask()
+
+    assert (again.number, again.fields) == (left.number, left.fields)
+
+
+def test_a_configuration_that_ended_three_processes_is_left_alone(tmp_path):
+    plan = make_plan(SearchSpace(integers("size", 1, 64), default={"size": 1}))
+    study = make_study(tmp_path, plan)
+    study.tell(study.ask(), make_run(1.0))
+    seen = []
+    for _ in range(4):
+        seen.append(study.ask())
+        seen[-1].trial.set_user_attr("lease", {"host": platform.node(), "pid": 2**22 + 1, "started": 0.0})
+
+    assert [proposal.number for proposal in seen] == [1, 1, 1, 2]
+    assert seen[3].fields != seen[2].fields
+
+
+def test_a_trial_that_was_told_before_its_process_died_counts(tmp_path):
+    study = make_study(tmp_path)
+    proposal = study.ask()
+    proposal.trial.set_user_attr("facts", {"metrics": {"output_throughput": 5.0}, "missed": [], "value": 5.0})
+    proposal.trial.set_user_attr("lease", {})
+
+    (record,) = make_study(tmp_path).records()
+
+    assert (record.number, record.state, record.value) == (0, "measured", 5.0)
+
+
+def test_what_was_given_back_with_its_session_is_the_next_to_be_proposed(tmp_path):
+    study = make_study(tmp_path, make_plan(SearchSpace(integers("size", 1, 64), default={"size": 1})))
+    study.tell(study.ask(), make_run(1.0))
+    stopped = study.ask()
+    study.release(stopped, again=True)
+
+    again = study.ask()
+
+    assert (again.number, again.fields) == (stopped.number, stopped.fields)
 
 
 def test_a_trial_of_a_process_that_lives_is_left_to_it(tmp_path):

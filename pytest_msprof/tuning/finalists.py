@@ -1,0 +1,49 @@
+"""Which trials are confirmed: the two that are most likely the best feasible ones, and the default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
+from pytest_msprof.tuning.ranking import Measured, ranked
+from pytest_msprof.tuning.trial_log import facts_of
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+__all__ = ["Finalists"]
+
+
+class Finalists:
+    """Ranks the trials of a plan, anew when there are more of them."""
+
+    def __init__(self, plan: TunePlan) -> None:
+        self._plan = plan
+        self._found: dict[Role, int] = {}
+        self._among = -1
+
+    def among(self, finished: Sequence[FrozenTrial]) -> dict[Role, int]:
+        """Return the numbers of the finalists among the trials that have finished."""
+        if len(finished) != self._among:
+            self._found, self._among = self._ranked(finished), len(finished)
+        return dict(self._found)
+
+    def _ranked(self, finished: Sequence[FrozenTrial]) -> dict[Role, int]:
+        known = [trial for trial in finished if _was_measured(trial)]
+        trials = [
+            Measured(
+                trial.params, trial.distributions, trial.value or 0.0, self._plan.violations(facts_of(trial)["metrics"])
+            )
+            for trial in known
+        ]
+        best = [known[place].user_attrs["number"] for place in ranked(trials, maximize=self._plan.maximize)]
+        found: dict[Role, int] = dict(zip(ROLES[:2], best, strict=False))
+        if any(trial.user_attrs["number"] == 0 for trial in known):
+            found["default"] = 0
+        return found
+
+
+def _was_measured(trial: FrozenTrial) -> bool:
+    """Say whether there is something to confirm: a configuration that failed would fail again."""
+    return trial.value is not None and not facts_of(trial).get("failure")
