@@ -18,6 +18,7 @@ __all__ = [
     "duration",
     "field_values",
     "interval",
+    "load_of",
     "load_value",
     "metric_value",
     "percent",
@@ -42,6 +43,12 @@ def seconds(value: float | None) -> str:
     rounded = float(f"{value:.2e}")
     scale, unit = next((known for known in TIME_UNITS if abs(rounded) >= known[0]), TIME_UNITS[-1])
     return f"{_three_digits(rounded / scale)} {unit}" if rounded else "0 s"
+
+
+def load_of(workload: Workload) -> str:
+    """Return how fast *workload* is sent, in one number: `concurrency 24`, or `3.2 request/s`."""
+    load = workload.concurrency if workload.request_rate is None else workload.request_rate
+    return ABSENT if load is None else load_value(workload, load)
 
 
 def load_value(workload: Workload, load: float) -> str:

@@ -11,7 +11,7 @@ from pytest_msprof.metric_table import METRICS
 from pytest_msprof.objectives import Objective
 from pytest_msprof.results import Run
 
-__all__ = ["SCHEMA_VERSION", "figures", "lines"]
+__all__ = ["SCHEMA_VERSION", "figures", "lines", "sweep_figures"]
 
 SCHEMA_VERSION = 1
 """Version of the JSON object. 1: first release."""
@@ -50,6 +50,15 @@ def figures(run: Run, objectives: Sequence[Objective] = ()) -> dict[str, Any]:
         "load_generator": run.load_generator,
         "workload": run.workload.model_dump(mode="json"),
     }
+
+
+def sweep_figures(runs: Sequence[Run], objectives: Sequence[Objective] = (), *, complete: bool) -> dict[str, Any]:
+    """Return one JSON object for a sweep, whose `loads` are those of `figures`, in the order in which they were sent.
+
+    It is not *complete* where loads are missing, or one was stopped.
+    """
+    loads = [figures(run, objectives) for run in runs]
+    return {"schema_version": SCHEMA_VERSION, "complete": complete, "loads": loads}
 
 
 def lines(run: Run, objectives: Sequence[Objective] = ()) -> Iterator[str]:

@@ -15,7 +15,8 @@ class Sweep:
     """Loads of the same requests, one after the other: send each of `workloads()` and `tell` what came of it.
 
     Without *request_rates* or *concurrencies* the first load sends one request at a time, the second
-    *most* at once, and the others come at *points* − 2 rates between the throughputs of these two.
+    *most* at once, and the others come at *points* − 2 rates between the throughputs of these two. A
+    concurrency beside a rate in the workload is a cap, and stays one under *request_rates*.
 
     Raises `InvalidWorkload` for a sweep over both, and for a workload whose load is fixed by itself.
     """
@@ -36,11 +37,16 @@ class Sweep:
         if workload.stages or workload.keeps_times or workload.arrival == "burst":
             raise InvalidWorkload("a sweep sets the load itself: the workload must not have stages, a burst or times")
         self._workload, self._points, self._most = workload, points, most
+        cap = None if workload.request_rate is None else workload.concurrency
         self._given = [
-            *(self._at(request_rate=rate) for rate in request_rates),
+            *(self._at(request_rate=rate, concurrency=cap) for rate in request_rates),
             *(self._at(concurrency=number) for number in concurrencies),
         ]
         self._throughputs: list[float] = []
+
+    def __len__(self) -> int:
+        """Return the number of loads."""
+        return len(self._given) or self._points
 
     def workloads(self) -> Iterator[Workload]:
         """Yield the loads; where they depend on the ends of the sweep, these must have been told.

@@ -34,13 +34,11 @@ def terminal():
 
 
 def test_it_tells_time_requests_tokens_and_first_tokens():
-    assert progress_text(HALFWAY) == (
-        "1 min 01 s  running 64  done 1000  failed 2  1,000 token/s  ttft p50 20.0 ms, p99 100 ms"
-    )
+    assert progress_text(HALFWAY) == ("1:01  running 64  done 1000  failed 2  1,000 token/s  ttft 20.0 ms, p99 100 ms")
 
 
 def test_before_the_first_token_there_is_no_figure():
-    assert progress_text(Progress(0.0, 0, 0, 0, 0)) == "0 s  running 0  done 0  failed 0  —  ttft —"
+    assert progress_text(Progress(0.0, 0, 0, 0, 0)) == "0:00  running 0  done 0  failed 0  —  ttft —"
 
 
 def test_on_a_terminal_it_is_drawn_in_place_and_wiped_at_the_end(terminal):

@@ -19,11 +19,12 @@ import pytest
 
 from pytest_msprof import Workload
 from pytest_msprof.cli import main
-from pytest_msprof.load_arguments import add_arguments, workload_of
+from pytest_msprof.load_arguments import add_arguments
+from pytest_msprof.load_workload import workload_of
 from pytest_msprof.slots import free_port
 from pytest_msprof.store import RunStore
 from pytest_msprof.testing import timed_server
-from pytest_msprof.workload_parts import Lengths, Trace
+from pytest_msprof.workload_parts import Dataset, Lengths, Prefixes, Sessions, Stages, Trace
 
 STATISTICS = {"mean", "std", "min", "p50", "p90", "p95", "p99", "max", "n"}
 SHORT = ("--num-requests", "6", "--concurrency", "2", "--output-tokens", "4")
@@ -97,23 +98,49 @@ def test_a_load_may_end_by_time(url, capsys):
         ("3-5", Lengths.uniform(3, 5)),
         ("normal:8:2", Lengths.normal(8, 2)),
         ("lognormal:8:2.5", Lengths.lognormal(8, 2.5)),
+        ("histogram:1-9:3:10:1", Lengths.histogram((1, 9, 3), (10, 10, 1))),
     ],
 )
 def test_lengths_are_typed_in_one_word(text, lengths):
     assert spelled("--input-tokens", text).input_tokens == lengths
 
 
-@pytest.mark.parametrize("text", ["", "-5", "3-", "normal:8", "zipf:1:2", "a-b"])
+@pytest.mark.parametrize("text", ["", "-5", "3-", "normal:8", "zipf:1:2", "a-b", "histogram:1-9"])
 def test_a_length_that_is_none_is_refused_with_all_spellings(text, capsys):
     with pytest.raises(SystemExit):
         spelled(f"--input-tokens={text}")
-    assert "lengths are N, LOW-HIGH, normal:MEAN:STD or lognormal:MEAN:STD" in capsys.readouterr().err
+    assert (
+        "lengths are N, LOW-HIGH, normal:MEAN:STD, lognormal:MEAN:STD or histogram:LOW-HIGH:WEIGHT:…, but"
+        in capsys.readouterr().err
+    )
 
 
 def test_prompts_and_times_come_from_files_where_they_are_named():
     assert spelled("--dataset", "random") == Workload()
-    assert spelled("--dataset", "a.jsonl").dataset.path == Path("a.jsonl")
+    rows = spelled("--dataset", "d", "--dataset-split", "test", "--dataset-column", "q", "--longest-prompt", "9")
+    assert rows.dataset == Dataset(path=Path("d"), split="test", column="q", longest=9)
     assert spelled("--trace", "t.csv", "--time-scale", "0.5").trace == Trace(path=Path("t.csv"), time_scale=0.5)
+    lengths = spelled("--trace", "t", "--trace-lengths", "--trace-block", "16", "--request-rate", "3")
+    assert lengths.trace == Trace(path=Path("t"), replay="lengths", block_tokens=16)
+
+
+def test_whatever_a_workload_can_be_is_spelled():
+    talks = spelled("--turns", "2-6", "--think-time", "5", "--thinking", "exponential", "--endpoint", "chat")
+    assert talks.sessions == Sessions(turns=Lengths.uniform(2, 6), think_time=5, thinking="exponential")
+    shared = spelled("--prefix-tokens", "20", "--num-prefixes", "8", "--prefix-share", "0.9")
+    assert shared.prefixes == Prefixes(tokens=20, number=8, share=0.9)
+    mixed = spelled("--mix", "base=3", "--mix", "lora-a", "--sampling", "temperature=0.7", "--sampling", "stop=a")
+    assert mixed.models == {"base": 3, "lora-a": 1}
+    assert mixed.sampling == {"temperature": 0.7, "stop": "a"}
+    rest = spelled("--extra-body", '{"priority": 1}', "--no-stream", "--arrival", "gamma", "--burstiness", "0.5")
+    assert (rest.extra_body, rest.stream, rest.arrival, rest.burstiness) == ({"priority": 1}, False, "gamma", 0.5)
+
+
+def test_several_values_with_a_time_are_one_load_that_changes():
+    assert spelled("--concurrency", "1,8,4", "--steps", "30").stages == Stages(concurrency=(1, 8, 4), seconds=30)
+    ramp = spelled("--request-rate", "1,20", "--ramp", "120", "--concurrency", "64")
+    assert ramp.stages == Stages(request_rate=(1, 20), seconds=120, ramp=True)
+    assert ramp.concurrency == 64
 
 
 def spelled(*options: str) -> Workload:
@@ -166,6 +193,55 @@ def test_a_missed_objective_ends_with_1(url, options, code, capsys):
     assert ("missed: " in shown.err) == ("missed: " in shown.out) == bool(code)
 
 
+def test_a_sweep_is_a_row_a_load_and_a_run_a_load(url, tmp_path, capsys):
+    options = ["--concurrency", "1,3", "--num-requests", "6", "--output-tokens", "4", "--output", str(tmp_path / "out")]
+    assert main(["load", url, *options, "--json", str(tmp_path / "sweep.json")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in shown[1:3]] == ["concurrency 1", "concurrency 3"]
+    assert shown[3:] == ["note: no tokenizer: the lengths of prompts are words, not tokens"]
+    assert max(map(len, shown)) <= 80
+    told = json.loads((tmp_path / "sweep.json").read_text())
+    assert told["complete"] is True
+    assert [(load["concurrency"], load["completed"]) for load in told["loads"]] == [(1, 6), (3, 6)]
+    runs = [RunStore(tmp_path).load(folder) for folder in sorted((tmp_path / "out").iterdir())]
+    assert [run.workload.concurrency for run in runs] == [1, 3]
+    assert len({run.launch_id for run in runs}) == 1
+
+
+def test_each_load_of_a_sweep_has_new_text(capsys):
+    with timed_server(ttft=0, itl=0) as server:
+        main(["load", server.base_url, "--concurrency", "1,2", "--num-requests", "3", "--warmup", "0"])
+        prompts = [answer.body["prompt"] for answer in server.answers() if answer.body.get("prompt") != "Hello"]
+    assert len(set(prompts)) == len(prompts) == 6
+
+
+def test_a_sweep_finds_its_rates_between_one_at_a_time_and_many_at_once(url, capsys):
+    options = ["--sweep", "3", "--concurrency", "4", "--num-requests", "8", "--output-tokens", "2"]
+    assert main(["load", url, *options, "--goodput", "ttft:30", "--json", "-"]) == 0
+    slow, fast, between = found(capsys)["loads"]
+    assert (slow["concurrency"], fast["concurrency"], between["concurrency"]) == (1, 4, None)
+    assert slow["request_throughput"] < between["request_rate"] < fast["request_throughput"]
+
+
+def test_rates_of_a_sweep_keep_their_cap_and_are_judged_each(url, capsys):
+    options = ["--request-rate", "20,200", "--concurrency", "3", "--num-requests", "12", "--output-tokens", "2"]
+    assert main(["load", url, *options, "--fail-on", "request_throughput<40", "--json", "-"]) == 1
+    shown = capsys.readouterr()
+    loads = json.loads(shown.out)["loads"]
+    assert [(load["request_rate"], load["concurrency"]) for load in loads] == [(20, 3), (200, 3)]
+    assert [load["objectives"][0]["met"] for load in loads] == [False, True]
+    assert "missed at 20.0 request/s: request_throughput" in shown.err
+
+
+def test_a_load_that_measured_nothing_ends_the_sweep_and_keeps_the_others(tmp_path, capsys):
+    with timed_server(ttft=0, itl=0, fail="http500", fail_every=1, fail_after=7) as server:
+        options = ["--concurrency", "1,2,3", "--num-requests", "6", "--warmup", "0", "--json", str(tmp_path / "json")]
+        assert main(["load", server.base_url, *options, "--output", str(tmp_path / "out")]) == 2
+    assert "the sweep ended after 1 of 3 loads: none of 6 requests" in capsys.readouterr().err
+    told = json.loads((tmp_path / "json").read_text())
+    assert (told["complete"], len(told["loads"]), len(list((tmp_path / "out").iterdir()))) == (False, 1, 1)
+
+
 def test_an_objective_that_the_requests_cannot_support_says_how_many_it_takes(url, capsys):
     main(["load", url, *SHORT, "--fail-on", "ttft.p99>30"])
     assert "ttft.p99: p99 needs 100 values, but got 6" in capsys.readouterr().err
@@ -179,6 +255,17 @@ def test_an_objective_that_the_requests_cannot_support_says_how_many_it_takes(ur
         (["--goodput", "ttft:-1"], "input should be greater than 0"),
         (["--request-rate", "-1"], "'request_rate': input should be greater than 0"),
         (["--num-requests", "0"], "'num_requests': input should be greater than or equal to 1"),
+        (["--request-rate", "1,0"], "'request_rate': input should be greater than 0, but got 0.0"),
+        (["--request-rate", "1,2", "--concurrency", "1,8"], "over rates or concurrencies, but got both"),
+        (["--request-rate", "1", "--concurrency", "1,8"], "has one cap beside a rate"),
+        (["--sweep", "4", "--request-rate", "1"], "leave out --request-rate"),
+        (["--sweep", "1"], "2 points at least, its ends, but got 1"),
+        (["--sweep", "4", "--steps", "1"], "--steps needs the values to go through"),
+        (["--ramp", "5"], "--ramp needs the values to go through"),
+        (["--concurrency", "1,2", "--steps", "5", "--ramp", "5"], "--steps or on a --ramp, but got both"),
+        (["--time-scale", "2"], "--time-scale needs --trace beside it"),
+        (["--num-prefixes", "2"], "--num-prefixes needs --prefix-tokens beside it"),
+        (["--load-generator", "guidlm"], "did you mean 'guidellm'"),
     ],
 )
 def test_what_cannot_be_meant_ends_with_2_before_anything_is_sent(options, message, capsys):

@@ -156,4 +156,4 @@ def test_a_missing_tokenizer_costs_exact_lengths_and_is_told(send, tmp_path):
         found = StreamingLoad().generate(LoadJob(workload, target, tmp_path))
         bodies = [answer.body for answer in server.answers()]
     assert [len(body["prompt"].split()) for body in bodies] == [7, 7]
-    assert "no tokenizer: the lengths of prompts are words, not tokens" in found.notes
+    assert f"no tokenizer in {tmp_path / 'nowhere'}: the lengths of prompts are words, not tokens" in found.notes

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, pa
     (job.folder / "client.json").write_text(json.dumps(client, indent=1), encoding="utf-8")
     notes = [
         *_notes_on_end(outcome, plan, patience),
-        *_notes_on_tokens(samples, _wanted(plan, outcome), has_tokenizer=has_tokenizer(job.target.tokenizer)),
+        *_notes_on_tokens(samples, _wanted(plan, outcome), job.target.tokenizer),
         *dict.fromkeys(
             note for found in outcome.findings for note in notes_on_client(found, lags, workload.request_rate)
         ),
@@ -88,9 +89,10 @@ def _wanted(plan: Plan, outcome: Outcome) -> NDArray[np.int64]:
     return np.array([plan.requests[number].output_tokens for number in outcome.numbers.tolist()], np.int64)
 
 
-def _notes_on_tokens(samples: Samples, asked: NDArray[np.int64], *, has_tokenizer: bool) -> Iterator[str]:
-    if not has_tokenizer:
-        yield "no tokenizer: the lengths of prompts are words, not tokens"
+def _notes_on_tokens(samples: Samples, asked: NDArray[np.int64], tokenizer: Path | None) -> Iterator[str]:
+    if not has_tokenizer(tokenizer):
+        where = f" in {tokenizer}" if tokenizer else ""
+        yield f"no tokenizer{where}: the lengths of prompts are words, not tokens"
     wanted = asked[samples.ok]
     answered = samples.output_tokens[samples.ok]
     if others := int(((answered != wanted) & (answered != 0)).sum()):
