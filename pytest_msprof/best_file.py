@@ -32,6 +32,11 @@ def write_best(folder: Path, study: StudySummary) -> Path | None:
             "fields": trial.fields,
             "load": trial.load,
             "objective": study.objective,
+            "objectives": study.objectives,
+            "front": [
+                {"trial": number, "fields": study.trial(number).fields, "metrics": study.trial(number).metrics}
+                for number in study.front
+            ],
             "subject_to": study.subject_to,
             "metrics": trial.metrics,
             "is_default": trial.number == 0,

@@ -7,7 +7,10 @@ from typing import Literal, NamedTuple
 
 from pytest_msprof.errors import MetricMissing, UnknownName
 
-__all__ = ["METRICS", "SAMPLE_NEEDED", "Metric", "as_objective", "check_limits", "metric"]
+__all__ = ["METRICS", "SAMPLE_NEEDED", "SCORE", "Metric", "as_objective", "check_limits", "metric"]
+
+SCORE = "score"
+"""What several objectives of a study make together; no load measures it."""
 
 
 class Metric(NamedTuple):
@@ -36,6 +39,7 @@ METRICS = {
         Metric("goodput", "request/s", "higher", False, "requests that met every objective / duration"),
         Metric("energy", "J/token", "lower", False, "energy of all devices during the run / output tokens"),
         Metric("success_rate", "1", "higher", False, "successful / sent"),
+        Metric(SCORE, "", "higher", False, "weighted geometric mean of the objectives of a study that has several"),
     )
 }
 

@@ -249,7 +249,7 @@ def _study_lines(study: StudySummary) -> Iterator[str]:
         if not confirmation.runs:
             continue
         figures = []
-        for metric in (study.objective, *study.subject_to):
+        for metric in dict.fromkeys((study.objective, *study.objectives, *study.subject_to)):
             values = [run.value(metric) for run in confirmation.runs]
             figures.append(f"{metric} {metric_value(metric, sum(values) / len(values))}")
         broken = f", limits missed in {confirmation.broken}" if confirmation.broken else ""

@@ -37,7 +37,7 @@ class TrialRecord(_Frozen):
     value: float | None = None
     """The objective, in its metric's unit; None where it was not measured."""
     metrics: dict[str, float] = Field(default_factory=dict)
-    """The objective and every constrained metric, by name (`ttft.p50`)."""
+    """Every objective, the score of several, and every constrained metric, by name (`ttft.p50`)."""
     load: float | None = None
     """The concurrency or rate that was found for it; None where the load is fixed."""
     loads: tuple[LoadPoint, ...] = ()
@@ -74,6 +74,11 @@ class StudySummary(_Frozen):
     key: str
     engine: str
     objective: str
+    """The metric that counts; `score` where there are several objectives."""
+    objectives: dict[str, float] = Field(default_factory=dict)
+    """Metric → weight where there are several objectives; empty for one."""
+    front: tuple[int, ...] = ()
+    """The trials within the limits that no other beats in every objective, by their search runs; empty for one."""
     subject_to: dict[str, float] = Field(default_factory=dict)
     workload: Workload
     space: dict[str, str] = Field(default_factory=dict)
@@ -86,7 +91,7 @@ class StudySummary(_Frozen):
     """Number of the recommended trial; None when nothing met the constraints."""
     confirmations: tuple[Confirmation, ...] = ()
     deltas: tuple[Delta, ...] = ()
-    """The winner against the default: objective and constraints."""
+    """The winner against the default: the objective first, then each of several, then what is limited."""
     verdict: str = ""
     """One sentence: what the user should do."""
     command: str = ""

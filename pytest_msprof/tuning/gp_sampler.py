@@ -69,6 +69,8 @@ class ConstrainedGPSampler(BaseSampler):
         """
         self.completed: Completion = dict
         """Makes of a candidate the parameters that a trial would really have; None where it may not be proposed."""
+        self.value_of: Callable[[FrozenTrial], float] | None = None
+        """Says what counts as the value of a trial that was measured; None for the one that Optuna keeps."""
 
     def reseed_rng(self) -> None:
         """Take other random numbers than the sampler this one was copied from."""
@@ -93,7 +95,7 @@ class ConstrainedGPSampler(BaseSampler):
         cube = Cube(search_space)
         tried = [other.params for other in trials if "interrupted" not in other.user_attrs and other.params]
         refused = [other.params for other in trials if "refused" in other.user_attrs and other.params]
-        if len(tried) < self._startup or not any(_value(other) is not None for other in finished):
+        if len(tried) < self._startup or not any(map(_is_measured, finished)):
             return self._farthest(cube, [*tried, *refused], generator)
         return self._best(study, cube, finished, [*tried, *refused], generator)
 
@@ -111,8 +113,8 @@ class ConstrainedGPSampler(BaseSampler):
         taken: Sequence[Mapping[str, Any]],
         generator: np.random.Generator,
     ) -> dict[str, Any]:
-        measured = [other for other in finished if _value(other) is not None]
-        told = np.array([float(_value(other) or 0.0) for other in measured])
+        measured = [other for other in finished if _is_measured(other)]
+        told = np.array([self.value_of(other) if self.value_of else other.value for other in measured], float)
         values = scores(told, maximize=study.direction == StudyDirection.MAXIMIZE)
         points, excess = cube.encode([other.params for other in measured]), self._excesses(measured)
         feasible = np.all(excess <= 0, axis=1)
@@ -192,8 +194,8 @@ class ConstrainedGPSampler(BaseSampler):
         return {str(place): float(value) for place, value in enumerate(self._constraints(trial))}
 
 
-def _value(trial: FrozenTrial) -> float | None:
-    return trial.value if trial.state == TrialState.COMPLETE else None
+def _is_measured(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and trial.value is not None
 
 
 def _teaches(trial: FrozenTrial) -> bool:

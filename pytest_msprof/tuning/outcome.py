@@ -47,6 +47,8 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
             key=facts.get("key", ""),
             engine=facts.get("engine", ""),
             objective=plan.objective,
+            objectives=dict(plan.goals.weights) if plan.goals else {},
+            front=_front(plan, records),
             subject_to=dict(plan.subject_to),
             workload=plan.workload,
             space=plan.space.describe(),
@@ -66,6 +68,13 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
     )
 
 
+def _front(plan: TunePlan, records: Sequence[TrialRecord]) -> tuple[int, ...]:
+    """Return the trials within the limits that no other beats, by one run each; empty for one objective."""
+    if plan.goals is None:
+        return ()
+    return plan.goals.front({record.number: record.metrics for record in records if record.state == "measured"})
+
+
 def _confirmed(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> tuple[tuple[Confirmation, ...], bool]:
     """Return what confirms the winner, and whether an earlier session found it: this one measured nothing anew.
 
@@ -83,6 +92,11 @@ def _confirmed(study: TuneStudy, session_id: str, load: Callable[[str], Run]) ->
 def _confirmations(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> Sequence[Confirmation]:
     found = []
     by_number = {record.number: record for record in study.records()}
+
+    def measured(run_id: str) -> Run | None:
+        run = _loaded(load, run_id)
+        return run and study.plan.scored(run)
+
     for role, entries in study.confirmations.of(session_id).items():
         number = entries[0]["number"]
         found.append(
@@ -90,7 +104,7 @@ def _confirmations(study: TuneStudy, session_id: str, load: Callable[[str], Run]
                 role=role,
                 number=number,
                 fields=by_number[number].fields if number in by_number else {},
-                runs=tuple(run for entry in entries if "run" in entry and (run := _loaded(load, entry["run"]))),
+                runs=tuple(run for entry in entries if "run" in entry and (run := measured(entry["run"]))),
                 failures=tuple(entry["reason"] for entry in entries if "failure" in entry),
                 broken=sum(1 for entry in entries if entry.get("broken")),
             )
@@ -137,7 +151,7 @@ def _deltas(plan: TunePlan, confirmations: Sequence[Confirmation], winner: int |
     best, default = _role(confirmations, winner), _role(confirmations, 0)
     if best is None or default is None or best.number == default.number:
         return ()
-    names = [best.runs[0].as_objective(name) for name in (plan.objective, *plan.subject_to)]
+    names = [best.runs[0].as_objective(name) for name in dict.fromkeys((plan.objective, *plan.metrics))]
     return contrast(best.runs, default.runs, names)
 
 

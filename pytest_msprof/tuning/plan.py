@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, NamedTuple
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.ids import digest
-from pytest_msprof.metric_table import SAMPLE_NEEDED, metric
+from pytest_msprof.metric_table import SAMPLE_NEEDED, SCORE, metric
 from pytest_msprof.results import Run
 from pytest_msprof.space import SearchSpace
+from pytest_msprof.tuning.goals import Goals
 from pytest_msprof.workload import Workload
 
 __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
@@ -54,7 +55,8 @@ class TunePlan:
 
     space: SearchSpace
     workload: Workload
-    objective: str
+    objective: str = SCORE
+    """The metric that counts; `score` where there are several `objectives`."""
     subject_to: Mapping[str, float] = field(default_factory=dict)
     load: str = "fixed"
     n_trials: int = 0
@@ -63,6 +65,8 @@ class TunePlan:
     confirm: int = 4
     seed: int = 0
     name: str | None = None
+    objectives: Mapping[str, float] | Sequence[str] = ()
+    """Metrics that count together, with weights or without; empty where there is one objective."""
 
     @classmethod
     def of(cls, *args: Any, **values: Any) -> TunePlan:
@@ -77,7 +81,10 @@ class TunePlan:
         for name in values:
             if name not in known:
                 raise UnknownName("argument of tune", name, known)
-        missing = sorted({"workload", "objective", "n_trials"} - set(values))
+        if "objective" in values and "objectives" in values:
+            raise ConfigurationError("tune takes objective or objectives, but got both")
+        goal = "objectives" if "objectives" in values else "objective"
+        missing = sorted({"workload", goal, "n_trials"} - set(values))
         if missing:
             raise ConfigurationError(f"tune needs {', '.join(missing)}")
         plan = cls(args[0], **values)
@@ -120,11 +127,11 @@ class TunePlan:
         if not isinstance(self.subject_to, Mapping):
             raise ConfigurationError(f"tune needs subject_to as {{metric: limit}}, but got {self.subject_to!r}")
         try:
-            for name in (self.objective, *self.subject_to):
+            for name in self.metrics:
                 metric(name)
         except MetricMissing as error:
             raise ConfigurationError(f"tune: {error}") from None
-        for name in (self.objective, *self.subject_to):
+        for name in self.metrics:
             self._check_measurable(name)
         for name, limit in self.subject_to.items():
             if not (isinstance(limit, int | float) and math.isfinite(limit) and limit > 0):
@@ -133,6 +140,11 @@ class TunePlan:
     def _check_measurable(self, name: str) -> None:
         """Refuse what no run of this workload can have: it would fail only after the first launch."""
         base, _, statistic = name.partition(".")
+        if base == SCORE:
+            raise ConfigurationError(
+                f"tune: {SCORE!r} is what several objectives make together, "
+                "as objectives={'output_throughput': 2, 'ttft.p50': 1}"
+            )
         if base == "goodput" and not self.workload.goodput:
             raise ConfigurationError(
                 "tune: goodput needs to know what a good request is: Workload(goodput={'ttft': 0.5, 'tpot': 0.05})"
@@ -140,6 +152,17 @@ class TunePlan:
         needed, sent = SAMPLE_NEEDED.get(statistic, 1), self.workload.num_requests
         if base != "itl" and sent is not None and needed > sent:
             raise ConfigurationError(f"tune: {name} needs {needed} requests, but the workload sends {sent}")
+
+    @property
+    def goals(self) -> Goals | None:
+        """The objectives where there are several."""
+        return Goals.of(self.objectives) if self.objectives else None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that a run must have: objectives first, then what is limited, each once."""
+        objectives = self.goals.metrics if self.goals else (self.objective,)
+        return tuple(dict.fromkeys((*objectives, *self.subject_to)))
 
     @property
     def maximize(self) -> bool:
@@ -175,18 +198,25 @@ class TunePlan:
             "load": self.load,
             "search": self.search_name,
             "seed": self.seed,
+            **({"objectives": self.goals.describe()} if self.goals else {}),
         }
 
     def measure(self, run: Run) -> dict[str, float]:
-        """Return the objective and every constrained metric of *run*.
+        """Return the objectives and every constrained metric of *run*, and the score of several objectives.
 
         Raises `MetricMissing` where the run lacks one: a missing metric is never a pass.
         """
-        found = {name: run.value(run.as_objective(name)) for name in (self.objective, *self.subject_to)}
+        found = {name: run.value(run.as_objective(name)) for name in self.metrics}
         for name, value in found.items():
             if not math.isfinite(value):
                 raise MetricMissing(f"{name} is {value}, which no study can learn from")
-        return found
+        return {SCORE: self.goals.score(found), **found} if self.goals else found
+
+    def scored(self, run: Run) -> Run:
+        """Return *run* with the score among its metrics, where the study has several objectives."""
+        if not self.goals:
+            return run
+        return run.model_copy(update={"metrics": {**run.metrics, SCORE: self.measure(run)[SCORE]}})
 
     def violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return by how much each constraint is missed, relative to its limit; ≤ 0 is met."""

@@ -21,7 +21,7 @@ from pytest_msprof.tuning.prior import fitted
 from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
 from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
 from pytest_msprof.tuning.stopping import reason_to_stop
-from pytest_msprof.tuning.trial_log import STOPPED, TrialLog, quiet
+from pytest_msprof.tuning.trial_log import STOPPED, TrialLog, facts_of, quiet
 from pytest_msprof.tuning.walks import Exhausted, Walk
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class TuneStudy:
 
     def _sampled(self, known: Mapping[str, FrozenTrial | None]) -> Proposal | None:
         """Return what the sampler proposes, None where it finds nothing that is new and may be tried."""
+        self._turn_to_the_front()
         for _ in range(ATTEMPTS):
             trial = self._study.ask()
             fields = suggest(trial, self.plan.space)
@@ -177,6 +178,21 @@ class TuneStudy:
                 trial.set_user_attr(GAIN, getattr(self._study.sampler, "expected_gain", None))
                 return self._accept(trial, fields)
         return None
+
+    def _turn_to_the_front(self) -> None:
+        """Let the sampler look for another place of the front, where several objectives have no weights.
+
+        Every other time it looks for the best score, which is what the search recommends.
+        """
+        goals, sampler = self.plan.goals, self._study.sampler
+        if goals is None or goals.is_weighted or not hasattr(sampler, "value_of"):
+            return
+        seen = [metrics for trial in self._log.finished() if (metrics := facts_of(trial).get("metrics"))]
+        if len(seen) % 2 == 0:
+            sampler.value_of = None
+            return
+        value = goals.towards(seen, f"{self.plan.seed} {len(seen)}")
+        sampler.value_of = lambda trial: value(facts_of(trial)["metrics"])
 
     def _started(self, given: Mapping[str, Any]) -> Proposal:
         trial = self._log.start(given)
@@ -300,4 +316,5 @@ class TuneStudy:
         for name, value in same.constraints.items():
             trial.set_constraint(name, value)
         trial.set_user_attr("same_as", same.user_attrs.get("number"))
+        trial.set_user_attr("facts", facts_of(same))
         self._study.tell(trial, same.value)

@@ -147,8 +147,9 @@ class Project:
         """Write a suite with one study."""
         given: dict[str, object] = {"n_trials": 3, "confirm": 0, "seed": 7, "search": "random", **arguments}
         objective, load = given.pop("objective", "output_throughput"), given.pop("load_name", "LOAD")
+        given |= {} if objective is None else {"objective": objective}
         listed = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        mark = f"@pytest.mark.tune({space}, workload={load}, objective={objective!r}, {listed})"
+        mark = f"@pytest.mark.tune({space}, workload={load}, {listed})"
         self.suite(f"\n{mark}{body}", name)
 
     def conftest(self, more: str) -> None:

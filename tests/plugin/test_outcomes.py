@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from fake_project import REGRESSION, said
 
@@ -148,6 +151,26 @@ def test_a_default_that_nothing_beats_is_kept(project):
     assert result.ret == 0
     assert "verdict: keep the default" in said(result)
     assert project.reports()["test_study[fake-confirm-winner-0]"].why.endswith("the winner is the default')")
+
+
+def test_several_objectives_make_a_score_that_is_confirmed_and_a_front(project):
+    project.study(
+        "SearchSpace(choice('capacity', [1, 4]), choice('ttft', [0.002, 0.02]), default={'capacity': 1, 'ttft': 0.02})",
+        objective=None,
+        objectives={"output_throughput": 2, "tpot.p50": 1},
+        n_trials=3,
+        confirm=1,
+    )
+
+    result = project.run()
+
+    assert result.ret == 0
+    assert re.search(r"winner: +score \S+, output_throughput \S+ token/s, tpot.p50 \S+ \S+ \(1 launch\)", said(result))
+    (best,) = (project.path / ".msprof" / "best").glob("*/best.json")
+    written = json.loads(best.read_text())
+    assert written["objectives"] == {"output_throughput": 2, "tpot.p50": 1}
+    assert [delta["metric"] for delta in written["against_default"]] == ["score", "output_throughput", "tpot.p50"]
+    assert {entry["trial"] for entry in written["front"]} <= {0, 1, 2}
 
 
 def test_a_body_that_never_tells_fails(project):

@@ -20,6 +20,7 @@ IDENTITY = Identity(case="test_x.py::test_study[fake]", engine="fake", version="
 
 def make_plan(space: SearchSpace = SPACE, **values: Any) -> TunePlan:
     given = {"workload": LOAD, "objective": "output_throughput", "n_trials": 4, "search": "random", **values}
+    given = {name: value for name, value in given.items() if value is not None}
     return TunePlan.of(space, **given)
 
 
