@@ -8,10 +8,13 @@ MsprofError
 │   ├── InvalidSettings         a settings file cannot be read as meant
 │   ├── EngineNotInstalled      the engine's program was not found
 │   ├── ModelNotFound           the model's folder was not found
+│   ├── CheckpointError         a model's files are missing, damaged or of another model
+│   ├── DeviceUnavailable       the device that was asked for is not there
 │   └── PluginError             a plugin could not be loaded or adapted
 ├── ServiceError                an engine did not do its part; knows the class and the log
 │   ├── ServiceNotReady         it still runs, but does not answer
 │   └── ServiceExited           it ended before it should
+├── OutOfMemory                 a model, or what it was asked for, does not fit the memory
 ├── LoadError                   a load generator measured nothing that can be used
 ├── MetricMissing               a run does not have the metric that was asked for
 │   └── SampleTooSmall          too few values for this statistic
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     from pytest_msprof.interfaces import ProcessHandle
 
 __all__ = [
+    "CheckpointError",
     "ConfigurationError",
+    "DeviceUnavailable",
     "EngineNotInstalled",
     "InvalidSettings",
     "InvalidSpace",
@@ -39,6 +44,7 @@ __all__ = [
     "MetricMissing",
     "ModelNotFound",
     "MsprofError",
+    "OutOfMemory",
     "PluginError",
     "Regression",
     "SampleTooSmall",
@@ -94,6 +100,14 @@ class ModelNotFound(ConfigurationError):
     """The model's folder was not found."""
 
 
+class CheckpointError(ConfigurationError):
+    """A model's files are missing, damaged, or belong to another model; the message names file or weight."""
+
+
+class DeviceUnavailable(ConfigurationError):
+    """The device that was asked for is not there, or its software cannot be loaded."""
+
+
 class PluginError(ConfigurationError):
     """A plugin could not be loaded or adapted; the message names its distribution."""
 
@@ -130,6 +144,10 @@ class ServiceExited(ServiceError):
             failure = CRASHED_UNDER_LOAD
         message = f"{process.name} ended with exit code {process.returncode} ({failure}): {root_cause(log)}"
         return cls(message, failure=failure, log_tail=process.log_tail())
+
+
+class OutOfMemory(MsprofError):
+    """A model, or what it was asked for, does not fit the memory of the device or the host."""
 
 
 class LoadError(MsprofError):

@@ -40,6 +40,15 @@ METRICS = {
         Metric("energy", "J/token", "lower", False, "energy of all devices during the run / output tokens"),
         Metric("success_rate", "1", "higher", False, "successful / sent"),
         Metric(SCORE, "", "higher", False, "weighted geometric mean of the objectives of a study that has several"),
+        Metric("prefill_throughput", "token/s", "higher", False, "prompt tokens of a batch / time of its prefill"),
+        Metric(
+            "decode_throughput", "token/s", "higher", False, "tokens after the first ones / time of all decode steps"
+        ),
+        Metric("device_memory", "B", "lower", False, "largest use of the device's memory"),
+        Metric("host_memory", "B", "lower", False, "largest resident set of the process"),
+        Metric("load_time", "s", "lower", False, "reading the weights and bringing them to the device"),
+        Metric("compile_time", "s", "lower", False, "first pass of a batch size in a graph mode"),
+        Metric("warmup_time", "s", "lower", False, "untimed passes before the first timed one"),
     )
 }
 

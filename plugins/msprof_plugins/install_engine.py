@@ -118,6 +118,21 @@ RECIPES = {
         ),
     ),
     "ray": Recipe(("ray[serve]==2.60.0",), torch=""),
+    "runners": Recipe(
+        (
+            "transformers==5.23.0",
+            "httptools>=0.6",
+            "optuna>=5",
+            "psutil>=5.9",
+            "pydantic-settings>=2.8",
+            "pydantic>=2.11",
+            "pytest-benchmark>=5.1",
+            "pytest>=8.3",
+            "pyyaml>=6",
+            "scipy>=1.11",
+            "uvloop>=0.20",
+        ),
+    ),
     "sglang-bench": Recipe(
         torch="",
         taken=(Taken("sglang==0.5.23", "*/rust_extensions/_bench.*.so", "lib/_bench.so"),),
@@ -140,6 +155,7 @@ called `vllm`: the last step writes that answer. The packages taken away are bui
 ask for torch without a version, and would get the CUDA build. `perf_analyzer`, `sglang-bench` and
 `vllm-rs` are native clients, of which one file each is taken; the libraries that perf_analyzer asks for
 lie beside the Triton server of `nvidia-pytriton`, whose `tritonserver` gets a program that starts it.
+`runners` holds what this package needs besides torch, for tests that run it from its sources.
 """
 
 
