@@ -19,6 +19,7 @@ __all__ = ["DIALECTS", "metrics"]
 DIALECTS: Mapping[str, str] = {
     "aiperf": "genai_perf",
     "ais_bench": "ais_bench",
+    "evalscope": "evalscope",
     "genai_perf": "genai_perf",
     "guidellm": "guidellm",
     "sglang": "vllm",

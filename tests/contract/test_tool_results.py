@@ -93,6 +93,30 @@ def test_tools_that_keep_no_requests_are_read_by_their_figures(name):
     assert "it keeps no requests" in found.notes[0]
 
 
+def test_evalscope_is_read_request_by_request_where_its_table_was_kept():
+    found = read("evalscope/completions_requests").measurement
+    assert (found.completed, found.failed, found.errors) == (29, 3, {"unknown": 3})
+    assert set(found.samples.output_tokens[found.samples.ok]) == {16}
+    assert set(np.diff(found.samples.gap_offsets)[found.samples.ok]) == {15}
+    assert found.distributions["ttft"].min > 0.05
+    assert (found.samples.closed >= found.samples.latency)[found.samples.ok].all()
+
+
+def test_evalscope_requests_that_do_not_fit_the_summary_are_an_error(tmp_path):
+    shutil.copytree(sample("evalscope/completions_requests"), tmp_path, dirs_exist_ok=True)
+    changed(tmp_path, sample("evalscope/completions_requests") / "benchmark_summary.json", **{"Success Requests": 32})
+    with pytest.raises(LoadError, match=r"the summary says 32 completed and 3 failed, and benchmark_data\.db lists 29"):
+        read_result(tmp_path, "evalscope")
+
+
+@pytest.mark.parametrize("content", [b"", b"no database"])
+def test_an_evalscope_table_that_cannot_be_read_is_an_error(tmp_path, content):
+    shutil.copytree(sample("evalscope/completions_requests"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "benchmark_data.db").write_bytes(content)
+    with pytest.raises(LoadError, match=r"evalscope: the requests in .* cannot be read"):
+        read_result(tmp_path, "evalscope")
+
+
 def test_figures_keep_the_classes_of_failures_that_they_have():
     assert read("inference-perf/completions_http500").measurement.errors == {"status 500": 6}
     stage = sample("inference-perf/completions_aborted") / "stage_0_lifecycle_metrics.json"

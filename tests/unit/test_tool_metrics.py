@@ -99,6 +99,17 @@ def test_genai_perf_figures_are_those_of_its_summary(name):
     assert_equal(recomputed(DATA / "genai-perf" / name, "genai_perf"), told)
 
 
+def test_evalscope_figures_are_those_of_its_summary_and_its_table():
+    folder = DATA / "evalscope" / "completions_requests"
+    told = json.loads((folder / "benchmark_summary.json").read_text())
+    rows = json.loads((folder / "benchmark_percentile.json").read_text())
+    table = {row.pop("Percentiles"): row for row in rows}
+    ours = recomputed(folder, "evalscope")
+    assert set(ours["percentiles"]) == set(table)
+    assert set(ours["percentiles"]["50%"]) == set(table["50%"])
+    assert_equal(ours, {**told, "percentiles": table})
+
+
 def test_an_unknown_dialect_is_refused():
     with pytest.raises(UnknownName, match="wrk"):
         metrics(Samples.of([]), 1.0, dialect="wrk")
