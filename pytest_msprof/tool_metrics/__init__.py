@@ -22,6 +22,7 @@ DIALECTS: Mapping[str, str] = {
     "evalscope": "evalscope",
     "genai_perf": "genai_perf",
     "guidellm": "guidellm",
+    "inference_perf": "inference_perf",
     "sglang": "vllm",
     "vllm": "vllm",
 }

@@ -102,6 +102,38 @@ def test_evalscope_is_read_request_by_request_where_its_table_was_kept():
     assert (found.samples.closed >= found.samples.latency)[found.samples.ok].all()
 
 
+def test_inference_perf_is_read_request_by_request_where_it_kept_them():
+    result = read("inference-perf/completions_requests")
+    found = result.measurement
+    assert (found.completed, found.failed, found.errors) == (29, 3, {"status 500": 3})
+    assert "failed as told" in result.first_error
+    assert set(found.samples.output_tokens[found.samples.ok]) == {16}
+    assert set(np.diff(found.samples.gap_offsets)[found.samples.ok]) == {15}
+    assert (found.samples.closed >= found.samples.latency)[found.samples.ok].all()
+
+
+def test_inference_perf_requests_that_do_not_fit_the_summary_are_an_error(tmp_path):
+    shutil.copytree(sample("inference-perf/completions_requests"), tmp_path, dirs_exist_ok=True)
+    rows = json.loads((tmp_path / "per_request_lifecycle_metrics.json").read_text())
+    (tmp_path / "per_request_lifecycle_metrics.json").write_text(json.dumps(rows[1:]))
+    with pytest.raises(
+        LoadError, match=r"the summary says 29 completed and 3 failed, and per_request.* lists 28 and 3"
+    ):
+        read_result(tmp_path, "inference_perf")
+
+
+def test_inference_perf_says_where_it_counted_other_tokens_than_the_server(tmp_path):
+    shutil.copytree(sample("inference-perf/completions_requests"), tmp_path, dirs_exist_ok=True)
+    rows = json.loads((tmp_path / "per_request_lifecycle_metrics.json").read_text())
+    rows[0]["info"]["response_metrics"]["output_tokens"] = 64
+    (tmp_path / "per_request_lifecycle_metrics.json").write_text(json.dumps(rows))
+    found = read_result(tmp_path, "inference_perf").measurement
+    assert found.samples.output_tokens[0] == 16
+    assert any(
+        note.startswith("inference-perf counted other tokens than the server in 1 answers") for note in found.notes
+    )
+
+
 def test_evalscope_requests_that_do_not_fit_the_summary_are_an_error(tmp_path):
     shutil.copytree(sample("evalscope/completions_requests"), tmp_path, dirs_exist_ok=True)
     changed(tmp_path, sample("evalscope/completions_requests") / "benchmark_summary.json", **{"Success Requests": 32})

@@ -25,7 +25,7 @@ def recomputed(path: Path, tool: str, dialect: str = ""):
     return metrics(result.measurement.samples, result.window, dialect=dialect or tool)
 
 
-GAPS = ("itl", "ITL", "inter_chunk")
+GAPS = ("itl", "ITL", "inter_chunk", "latency.inter_token_latency")
 """Figures of gaps, which are kept with seven digits."""
 
 
@@ -108,6 +108,23 @@ def test_evalscope_figures_are_those_of_its_summary_and_its_table():
     assert set(ours["percentiles"]) == set(table)
     assert set(ours["percentiles"]["50%"]) == set(table["50%"])
     assert_equal(ours, {**told, "percentiles": table})
+
+
+def test_inference_perf_figures_are_those_of_its_report():
+    folder = DATA / "inference-perf" / "completions_requests"
+    assert_equal(
+        recomputed(folder, "inference_perf"), json.loads((folder / "summary_lifecycle_metrics.json").read_text())
+    )
+
+
+def test_inference_perf_has_gaps_of_nothing_between_tokens_that_came_together():
+    together = Sample(
+        due=0, start=0, ttft=0.1, latency=0.3, closed=0.3, output_tokens=9, first_tokens=3, gaps=(0.1, 0.1)
+    )
+    found = figures("inference_perf", together)["successes"]["latency"]
+    assert (found["inter_token_latency"]["median"], found["inter_token_latency"]["max"]) == (0, pytest.approx(0.1))
+    assert found["time_per_output_token"]["mean"] == pytest.approx(0.2 / 8)
+    assert "time_to_first_token" not in figures("inference_perf", ONE_TOKEN)["successes"]["latency"]
 
 
 def test_an_unknown_dialect_is_refused():
