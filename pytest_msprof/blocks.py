@@ -11,6 +11,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from pytest_msprof.errors import StoreError
 from pytest_msprof.samples import Samples
 
-__all__ = ["append", "read"]
+__all__ = ["append", "parts", "read"]
 
 MAGIC = b"MSB1"
 HEADER = struct.Struct("<4sII")
@@ -52,18 +53,21 @@ def read(path: Path, *, torn: bool = False) -> Samples:
     Raises `StoreError` at the first damaged block, unless the file may be *torn*: then what stands
     before it is returned.
     """
-    parts: list[Samples] = []
+    return Samples.concatenate(list(parts(path, torn=torn)))
+
+
+def parts(path: Path, *, torn: bool = False) -> Iterator[Samples]:
+    """Yield the requests in *path* a block at a time, with the same errors as `read`."""
     with path.open("rb") as file:
         while header := file.read(HEADER.size):
             offset = file.tell() - len(header)
             part = _block(header, file)
             if part is not None:
-                parts.append(part)
+                yield part
             elif torn:
                 break
             else:
                 raise StoreError(f"{path} is damaged at byte {offset}: no whole block of requests starts there")
-    return Samples.concatenate(parts)
 
 
 def _block(header: bytes, file: io.BufferedReader) -> Samples | None:

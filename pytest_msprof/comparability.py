@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pytest_msprof.results import Run
 
-__all__ = ["obstacles", "same_experiment"]
+__all__ = ["is_meant", "obstacles", "same_experiment"]
 
 ABSENT = "not set"
 
 
-def obstacles(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
-    """Return why the two sides cannot be compared, one sentence each; nothing where they can."""
+def obstacles(current: Sequence[Run], golden: Sequence[Run], across: Collection[str] = ()) -> tuple[str, ...]:
+    """Return why the two sides cannot be compared, one sentence each; nothing where they can.
+
+    What *across* names (`engine`, `dtype`, or all of them by `field`) differs on purpose.
+    """
     now, then = [_facts(run) for run in current], [_facts(run) for run in golden]
     names = dict.fromkeys(name for facts in (*then, *now) for name in facts)
     differing = [name for name in names if len({facts.get(name) for facts in (*now, *then)}) > 1]
     if not differing and len({run.workload_hash for run in (*current, *golden)}) > 1:
         return ("the workload hash differs though the workload does not: the prompts came from another tokenizer",)
-    return tuple(f"{name} differs: {_values(name, now)} now, {_values(name, then)} in golden" for name in differing)
+    return tuple(
+        f"{name} differs: {_values(name, now)} now, {_values(name, then)} in golden"
+        for name in differing
+        if not is_meant(name, across)
+    )
+
+
+def is_meant(name: str, across: Collection[str]) -> bool:
+    """Say whether *across* names the fact *name*: whole, or by its first or last words."""
+    return any(name == words or name.startswith(f"{words} ") or name.endswith(f" {words}") for words in across)
 
 
 def same_experiment(one: Run, other: Run) -> bool:

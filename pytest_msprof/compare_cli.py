@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -67,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="launches of one configuration, measured earlier on this machine: their scatter stands for the noise "
         "where a side has fewer than 4 launches",
     )
+    parser.add_argument(
+        "--across",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what differs on purpose: engine, device, a field such as dtype, or field for all of them (repeatable)",
+    )
     parser.add_argument("--strict", action="store_true", help="fail where evidence is missing, too")
 
 
@@ -91,13 +99,19 @@ def main(args: argparse.Namespace) -> int:
 
     now, then = (read_side(path, foreign) for path in (args.input, args.golden))
     floor = read_side(args.floor, foreign) if args.floor else ()
-    found = compare_sources(now, then, args.fail_on, paths=(args.input, args.golden), floor=floor)
-    print("\n".join(lines(found)))
+    paths = (args.input, args.golden)
+    found = compare_sources(now, then, args.fail_on, paths=paths, floor=floor, across=args.across)
+    print("\n".join(lines(found, colour=_is_coloured())))
     for note in found.notes:
         logger.info("%s", note)
     for path in _written(plugins.hook.pytest_msprof_write_comparison, found, args.output_path):
         logger.info("wrote %s", path)
     return _exit_code(found, strict=args.strict)
+
+
+def _is_coloured() -> bool:
+    """Colour only what a person sees (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _exit_code(found: SideBySide, *, strict: bool) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, get_args
 
@@ -262,8 +262,8 @@ def _evidence(current: Run | Sequence[Run]) -> tuple[list[Run], int]:
     return runs, max(0, current.planned - len({run.launch_id for run in runs}))
 
 
-def unsuitable(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]:
-    """Return why no verdict can come from these two sides, one sentence each."""
+def unsuitable(current: Sequence[Run], golden: Sequence[Run], across: Collection[str] = ()) -> tuple[str, ...]:
+    """Return why no verdict can come from these two sides, one sentence each; *across* says what may differ."""
     if not current:
         return ("there is no current run",)
     if not golden:
@@ -273,7 +273,7 @@ def unsuitable(current: Sequence[Run], golden: Sequence[Run]) -> tuple[str, ...]
         for side, runs in (("current", current), ("golden", golden))
         if not whole(runs)
     ]
-    return (*cut, *_client_limits(current, golden), *obstacles(current, golden))
+    return (*cut, *_client_limits(current, golden), *obstacles(current, golden, across))
 
 
 def _client_limits(current: Sequence[Run], golden: Sequence[Run]) -> list[str]:

@@ -16,6 +16,7 @@ __all__ = [
     "ABSENT",
     "change",
     "duration",
+    "field_value",
     "field_values",
     "interval",
     "load_of",
@@ -107,7 +108,7 @@ def metric_value(name: str, value: float | None) -> str:
 
 def field_values(fields: Mapping[str, Value]) -> str:
     """Return fields on one line, in their own order: `continuous_batching=True num_blocks=64`."""
-    return " ".join(f"{name}={_field_value(value)}" for name, value in fields.items()) or NO_FIELDS
+    return " ".join(f"{name}={field_value(value)}" for name, value in fields.items()) or NO_FIELDS
 
 
 def shell_command(command: str, variables: Mapping[str, str] | None = None) -> str:
@@ -128,7 +129,8 @@ def shell_command(command: str, variables: Mapping[str, str] | None = None) -> s
     return " \\\n".join(lines)
 
 
-def _field_value(value: Value) -> str:
+def field_value(value: Value) -> str:
+    """Return a value of a field as people type it: text bare where nothing in it misleads, else as JSON."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):

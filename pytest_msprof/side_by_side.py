@@ -44,6 +44,11 @@ class Row(_Frozen):
         return None if value is None else value * self.per_unit
 
     @property
+    def metric(self) -> str:
+        """Dimension and key."""
+        return f"{self.dimension}.{self.key}"
+
+    @property
     def is_missing(self) -> bool:
         """Whether a side does not have it."""
         return self.delta.golden is None or self.delta.current is None
@@ -56,6 +61,9 @@ class SourceFacts(_Frozen):
     kind: str
     launch: str
     identity: dict[str, str]
+    """What must be equal on both sides, where both say it."""
+    environment: dict[str, str] = {}
+    """What else it says of engine, machine and load."""
     figures: dict[str, float]
     """In SI units, by dimension, metric and statistic."""
 
@@ -65,8 +73,11 @@ class Side(_Frozen):
 
     path: str
     sources: tuple[SourceFacts, ...]
+    """In the order they were measured, where they say when."""
     histogram: dict[int, int]
     """Batches by their size, over all of its sources."""
+    shapes: dict[str, tuple[float, ...]] = {}
+    """By dimension and metric: some of the single values, in order and evenly spaced over all, launches alike."""
 
     @property
     def launches(self) -> int:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 from pytest_msprof.change_points import change_points
-from pytest_msprof.comparison import unsuitable
 from pytest_msprof.display import change
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.limits import DEFAULT, Limit, resolve
 from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
 from pytest_msprof.noise_floor import floor_of
-from pytest_msprof.side_by_side import GATING, Row, Side, SideBySide, SourceFacts
+from pytest_msprof.side_by_side import GATING, Row, SideBySide
+from pytest_msprof.side_facts import in_time, side_of
+from pytest_msprof.side_identity import obstacles_between
 from pytest_msprof.sources.quantities import DIMENSIONS, Quantity
 from pytest_msprof.sources.source import Name, Source, writable
 from pytest_msprof.statistics import centre, shift
@@ -23,8 +24,6 @@ __all__ = ["compare_sources"]
 
 ORDER = ("value", "mean", "max", "min", "p50", "p90", "p95", "p99")
 ADVICE = "measure more launches, one folder each"
-MOST_TOKENS = 0.01
-"""Share by which the output tokens of two sides may differ, since sampled answers end where they like."""
 
 
 def compare_sources(
@@ -34,11 +33,13 @@ def compare_sources(
     *,
     paths: tuple[Path, Path] | None = None,
     floor: Sequence[Source] = (),
+    across: Collection[str] = (),
 ) -> SideBySide:
     """Compare *current* with *golden*, launch by launch.
 
     *floor* are launches of one configuration, measured earlier on this machine: their scatter stands
-    for the noise, so that fewer than 4 launches a side can have a verdict.
+    for the noise, so that fewer than 4 launches a side can have a verdict. *across* names what differs
+    on purpose (`engine`, `dtype`); whatever else differs of what was asked makes the sides incomparable.
 
     With *limits* only their metrics decide; without, every metric does whose direction is known, and
     changes below 5 % count as none. Raises `UnknownName` for a limit of what no side has, and
@@ -58,16 +59,17 @@ def compare_sources(
             if directions[name] and name.statistic in GATING and _supported(name, counts)
         }
     )
-    reasons = _reasons(current, golden)
+    reasons = obstacles_between(current, golden, across)
+    meant = [f"on purpose: {reason}" for reason in obstacles_between(current, golden) if reason not in reasons]
     noise = _noise(floor, golden)
     deltas = _deltas(names, current, golden, quantities, wanted, tolerance, counts, noise)
     where = paths or (current[0].path, golden[0].path)
     return SideBySide(
-        input=_side(current, where[0]),
-        golden=_side(golden, where[1]),
+        input=side_of(current, where[0]),
+        golden=side_of(golden, where[1]),
         rows=tuple(_row(name, quantities[name], _refused(deltas[name]) if reasons else deltas[name]) for name in names),
         reasons=reasons,
-        notes=(*_notes(current, golden, names), *_moves(current, golden, deltas)),
+        notes=(*meant, *_notes(current, golden, names), *_moves(current, golden, deltas)),
     )
 
 
@@ -150,7 +152,7 @@ def _noise(floor: Sequence[Source], golden: Sequence[Source]) -> dict[str, float
     """Return the noise between launches by figure, none where no *floor* was measured."""
     if not floor:
         return {}
-    if reasons := _reasons(floor, golden, ("floor", "golden")):
+    if reasons := obstacles_between(floor, golden, sides=("floor", "golden")):
         raise ConfigurationError(f"the noise floor measured something else than golden: {'; '.join(reasons)}")
     return floor_of({str(name): _by_launch(floor, name) for name in _ordered(floor, ())})
 
@@ -191,33 +193,6 @@ def _refused(delta: Delta) -> Delta:
     return delta.model_copy(update={"verdict": "incomparable", "p_value": None})
 
 
-def _reasons(
-    current: Sequence[Source], golden: Sequence[Source], sides: tuple[str, str] = ("input", "golden")
-) -> tuple[str, ...]:
-    """Say why the two sides measured something else, as far as their files say what they measured."""
-    ours = [[source.run for source in side if source.run] for side in (current, golden)]
-    if len(ours[0]) == len(current) and len(ours[1]) == len(golden):
-        return unsuitable(*ours)
-    everything = (*current, *golden)
-    names = [name for name in everything[0].identity if all(name in source.identity for source in everything)]
-    return tuple(
-        f"{name}: {_told(current, name)} in {sides[0]}, {_told(golden, name)} in {sides[1]}"
-        for name in names
-        if _differ(name, [source.identity[name] for source in everything])
-    )
-
-
-def _told(side: Sequence[Source], name: str) -> str:
-    return " or ".join(dict.fromkeys(source.identity[name] for source in side))
-
-
-def _differ(name: str, values: Sequence[str]) -> bool:
-    if name != "output tokens" or len(set(values)) == 1:
-        return len(set(values)) > 1
-    figures = [float(value) for value in values]
-    return max(figures) - min(figures) > MOST_TOKENS * max(figures)
-
-
 def _notes(current: Sequence[Source], golden: Sequence[Source], names: Iterable[Name]) -> tuple[str, ...]:
     told = chain.from_iterable(source.notes for source in (*current, *golden))
     return tuple(dict.fromkeys(map(writable, (*told, *_kinds(current, golden), *_renamed(current, golden, names)))))
@@ -247,7 +222,7 @@ def _moves(current: Sequence[Source], golden: Sequence[Source], deltas: Mapping[
     """Say where the launches of one side are not of one level: a verdict on their mean is one on a mixture."""
     deciding = [name for name, delta in deltas.items() if delta.gates]
     for title, side in (("input", current), ("golden", golden)):
-        ordered = sorted(side, key=lambda source: source.run.started_at.timestamp() if source.run else 0.0)
+        ordered = in_time(side)
         for name in deciding:
             values = [centre([loads]) for loads in _by_launch(ordered, name)]
             for split in change_points(values, family=len(deciding)) if all(value > 0 for value in values) else ():
@@ -265,26 +240,4 @@ def _row(name: Name, found: Quantity, delta: Delta) -> Row:
         label=found.label,
         per_unit=found.per_unit,
         delta=delta,
-    )
-
-
-def _side(sources: Sequence[Source], path: Path) -> Side:
-    histogram: dict[int, int] = {}
-    for source in sources:
-        for size, count in source.histogram.items():
-            histogram[size] = histogram.get(size, 0) + count
-    return Side(
-        path=writable(str(path)),
-        sources=tuple(map(_facts, sources)),
-        histogram=dict(sorted(histogram.items())),
-    )
-
-
-def _facts(source: Source) -> SourceFacts:
-    return SourceFacts(
-        path=writable(str(source.path)),
-        kind=source.kind,
-        launch=writable(source.launch_id),
-        identity={name: writable(value) for name, value in source.identity.items()},
-        figures={str(name): value for name, value in source.figures.values.items()},
     )

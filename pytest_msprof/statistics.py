@@ -104,6 +104,9 @@ class Shift:
     difference: Difference | None
     """None where golden is 0, so that nothing is relative to it."""
     logarithmic: bool = True
+    spread_golden: float | None = None
+    """Standard deviation between launches as a share of their mean; None where one launch shows none."""
+    spread_current: float | None = None
 
     def band(self, tolerance: float) -> tuple[float, float]:
         """Return a relative *tolerance* on the scale of the difference."""
@@ -138,6 +141,8 @@ def shift(
         launches_current=len(current),
         difference=welch(then, now, noise=noise) if before > 0 else None,
         logarithmic=logarithmic,
+        spread_golden=_spread(then, logarithmic=logarithmic),
+        spread_current=_spread(now, logarithmic=logarithmic),
     )
 
 
@@ -146,6 +151,12 @@ def centre(launches: Sequence[Sequence[float]]) -> float:
     logarithmic = all(value > 0 for loads in launches for value in loads)
     mean = float(_means(launches, logarithmic=logarithmic).mean())
     return math.exp(mean) if logarithmic else mean
+
+
+def _spread(means: NDArray[np.float64], *, logarithmic: bool) -> float | None:
+    """Return how far launches scatter, as a share of their mean."""
+    centre = 1.0 if logarithmic else abs(float(means.mean()))
+    return float(means.std(ddof=1)) / centre if means.size > 1 and centre else None
 
 
 def _means(launches: Sequence[Sequence[float]], *, logarithmic: bool) -> NDArray[np.float64]:

@@ -157,6 +157,12 @@ class RunStore:
         with store_errors(path):
             return blocks.read(path / SAMPLES_FILE) if (path / SAMPLES_FILE).exists() else None
 
+    def requests(self, path: Path) -> Iterator[Samples]:
+        """Yield the requests of the run in directory *path* a block at a time, nothing where it has none."""
+        with store_errors(path):
+            if (path / SAMPLES_FILE).exists():
+                yield from blocks.parts(path / SAMPLES_FILE)
+
     def runs(self, session_id: str | None = None) -> Iterator[Run]:
         """Yield the runs of one session, or all; one that another process removes meanwhile is left out."""
         for run_id in self._ids():

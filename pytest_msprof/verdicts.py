@@ -43,6 +43,9 @@ class Delta(BaseModel):
     golden: float | None = None
     """Mean over launches, geometric where no value is 0; None where it was not measured."""
     current: float | None = None
+    spread_golden: float | None = None
+    """Standard deviation between launches as a share of their mean; None for a single launch."""
+    spread_current: float | None = None
     change: float | None = None
     """Relative to golden, signed: 0.185 is +18.5 %."""
     low: float | None = None
@@ -163,6 +166,8 @@ class _Claim:
             better=self.better,
             golden=self.measured.golden,
             current=self.measured.current,
+            spread_golden=self.measured.spread_golden,
+            spread_current=self.measured.spread_current,
             change=self.measured.relative(self.difference.estimate) if known else None,
             low=self.measured.relative(low),
             high=self.measured.relative(high),

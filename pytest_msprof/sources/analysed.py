@@ -18,9 +18,12 @@ from pytest_msprof.errors import StoreError
 from pytest_msprof.json_files import store_errors
 from pytest_msprof.sources.batches import Batches, read_batches
 from pytest_msprof.sources.quantities import quantity, span
+from pytest_msprof.sources.requests_told import lengths
+from pytest_msprof.sources.row_distributions import add_rows, draw
 from pytest_msprof.sources.source import Figures, Name, Source
+from pytest_msprof.sources.spool import spooled
 from pytest_msprof.sources.spread import spread
-from pytest_msprof.sources.tables import figure, rows
+from pytest_msprof.sources.tables import figure, heading, rows
 
 __all__ = ["is_analysed", "read_analysed"]
 
@@ -30,6 +33,7 @@ EXECUTION = {"Prefill": "prefill_exec_time (ms)", "Decode": "decode_exec_time (m
 TOLD = {"total_input_tokens": "input tokens", "total_output_tokens": "output tokens"}
 LOOKED_AT = 1000
 """Rows that show what unit a column is in."""
+SPAN_NAME, SPAN_TIME = "span_name", "during_time(ms)"
 TOO_SMALL = (300.0, 3000.0)
 """The summary over the table, where the table's milliseconds are seconds."""
 MICROSECONDS_SINCE_1970 = 1e14
@@ -63,6 +67,7 @@ def read_analysed(folder: Path) -> Source:
     _check_requests(reading)
     _check_batches(reading)
     _spans(reading)
+    add_rows(folder, reading.figures)
     if not reading.figures.values:
         raise StoreError(f"{folder} holds no figures: one of {', '.join(SUMMARIES.values())} was wanted")
     requests = batches.requests
@@ -96,13 +101,14 @@ def _execution_times(reading: _Reading, batches: Batches) -> None:
     """Fill execution times that the summary leaves out, from the events of the batches."""
     for kind, label in EXECUTION.items():
         found = quantity("batch", label)
+        told = batches.durations.get(kind)
         if (found.dimension, found.key) in reading.figures.quantities:
+            draw(reading.figures, found, told.shape if told else ())
             continue
-        values = batches.durations.get(kind)
-        if values is None or not len(values):
+        if told is None:
             reading.notes.append(f"{label} is missing in {SUMMARIES['batch']} of {reading.folder}")
             continue
-        reading.figures.add(found, spread(values), count=len(values))
+        reading.figures.add(found, told.statistics, count=told.size, shape=told.shape)
         reading.notes.append(
             f"{label} is missing in {SUMMARIES['batch']} of {reading.folder}: taken from the {batches.event} events"
         )
@@ -141,20 +147,26 @@ def _column(path: Path, column: str) -> Iterator[float]:
 
 
 def _spans(reading: _Reading) -> None:
-    """Read the folder `span_info`: one table of spans for each name."""
+    """Read the folder `span_info`: a table for each span that `analyze --span` was asked for, in milliseconds."""
     folder = reading.folder / "span_info"
     if not folder.is_dir():
         return
     with store_errors(folder):
         paths = sorted(folder.glob("*.csv"))
-    column = "during_time(ms)"
-    for path in paths:
-        values = np.array([figure(path, line, row, column) for line, row in rows(path, (column,))])
-        if len(values):
-            reading.figures.add(span(path.stem), spread(values), count=len(values))
+    with spooled() as durations:
+        for path in paths:
+            named = (SPAN_NAME,) if SPAN_NAME in heading(path) else ()
+            for line, row in rows(path, (*named, SPAN_TIME)):
+                durations.add(row.get(SPAN_NAME) or path.stem, figure(path, line, row, SPAN_TIME))
+        for name, values in durations.take():
+            told = spread(values)
+            reading.figures.add(span(name), told.statistics, count=told.size, shape=told.shape)
 
 
 def _identity(figures: Figures, requests: int | None) -> Mapping[str, str]:
     named = {name: figures.values.get(Name("service", key, "value")) for key, name in TOLD.items()}
     told = {name: f"{value:.15g}" for name, value in named.items() if value is not None}
+    asked = [figures.values.get(Name("request", "input_tokens", statistic)) for statistic in ("min", "p50", "max")]
+    found = [value for value in asked if value is not None]
+    told |= lengths(*found) if len(found) == len(asked) else {}
     return told if requests is None else {**told, "requests": str(requests)}

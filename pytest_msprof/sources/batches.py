@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pytest_msprof.errors import StoreError
 from pytest_msprof.sources.databases import columns, opened
 from pytest_msprof.sources.quantities import SPAN_NAMES
+from pytest_msprof.sources.spool import spooled
+from pytest_msprof.sources.spread import Spread, spread
 from pytest_msprof.sources.tables import figure, rows
 
 __all__ = ["Batches", "read_batches"]
@@ -30,8 +31,8 @@ class Batches:
     """The event that stands for a batch, as its framework calls it."""
     histogram: Mapping[int, int] = field(default_factory=dict)
     """Batches by their size."""
-    durations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Milliseconds of each execution, by the kind of its batch (`Prefill`, `Decode`)."""
+    durations: Mapping[str, Spread] = field(default_factory=dict)
+    """Milliseconds of the executions, by the kind of their batch (`Prefill`, `Decode`)."""
 
 
 def read_batches(folder: Path) -> Batches:
@@ -39,11 +40,11 @@ def read_batches(folder: Path) -> Batches:
     database = folder / "profiler.db"
     if database.exists():
         with opened(database) as connection:
-            return _from_database(connection)
+            return _from_database(connection, database)
     return _from_tables(folder)
 
 
-def _from_database(connection: sqlite3.Connection) -> Batches:
+def _from_database(connection: sqlite3.Connection, path: Path) -> Batches:
     requests = None
     if columns(connection, "request"):
         (requests,) = connection.execute("SELECT count(*) FROM request").fetchone()
@@ -52,21 +53,23 @@ def _from_database(connection: sqlite3.Connection) -> Batches:
     sizes = connection.execute(
         "SELECT name, CAST(batch_size AS INTEGER), count(*) FROM batch WHERE batch_size IS NOT NULL GROUP BY 1, 2"
     ).fetchall()
-    event = _event({name for name, _, _ in sizes})
-    kinds = [
-        kind for (kind,) in connection.execute("SELECT DISTINCT batch_type FROM batch WHERE name = ?", (event,)) if kind
-    ]
-    query = "SELECT during_time FROM batch WHERE name = ? AND batch_type = ? AND typeof(during_time) != 'text'"
-    return Batches(
-        requests=requests,
-        event=event,
-        histogram={size: count for name, size, count in sizes if name == event},
-        durations={
-            str(kind): np.fromiter((value for (value,) in connection.execute(query, (event, kind))), np.float64)
-            for kind in kinds
-            if SPAN_NAMES.get(event) == "execute"
-        },
-    )
+    event = _event({str(name) for name, _, _ in sizes})
+    with spooled() as durations:
+        if SPAN_NAMES.get(event) == "execute":
+            query = "SELECT rowid, batch_type, during_time FROM batch WHERE name = ? AND during_time IS NOT NULL"
+            for row, kind, duration in connection.execute(query, (event,)):
+                if not isinstance(duration, float | int) or math.isinf(duration):
+                    raise StoreError(
+                        f"{path}, table batch, row {row}, column 'during_time': a finite figure was wanted, "
+                        f"but got {duration!r}"
+                    )
+                durations.add(str(kind), duration)
+        return Batches(
+            requests=requests,
+            event=event,
+            histogram={size: count for name, size, count in sizes if name == event},
+            durations={kind: spread(values) for kind, values in durations.take()},
+        )
 
 
 def _from_tables(folder: Path) -> Batches:
@@ -75,21 +78,22 @@ def _from_tables(folder: Path) -> Batches:
     if not path.exists():
         return Batches(requests)
     sizes: Counter[tuple[str, int]] = Counter()
-    durations: dict[tuple[str, str], list[float]] = {}
-    for line, row in rows(path, ("name", "batch_type", "batch_size", "during_time(ms)")):
-        sizes[row["name"], int(figure(path, line, row, "batch_size"))] += 1
-        durations.setdefault((row["name"], row["batch_type"]), []).append(figure(path, line, row, "during_time(ms)"))
-    event = _event({name for name, _ in sizes})
-    return Batches(
-        requests=requests,
-        event=event,
-        histogram={size: count for (name, size), count in sizes.items() if name == event},
-        durations={
-            kind: np.array(values)
-            for (name, kind), values in durations.items()
-            if name == event and SPAN_NAMES.get(event) == "execute"
-        },
-    )
+    with spooled() as durations:
+        for line, row in rows(path, ("name", "batch_type", "batch_size", "during_time(ms)")):
+            sizes[row["name"], int(figure(path, line, row, "batch_size"))] += 1
+            if SPAN_NAMES.get(row["name"]) == "execute":
+                durations.add(f"{row['name']}/{row['batch_type']}", figure(path, line, row, "during_time(ms)"))
+        event = _event({name for name, _ in sizes})
+        return Batches(
+            requests=requests,
+            event=event,
+            histogram={size: count for (name, size), count in sizes.items() if name == event},
+            durations={
+                name.removeprefix(f"{event}/"): spread(values)
+                for name, values in durations.take()
+                if name.startswith(f"{event}/")
+            },
+        )
 
 
 def _event(names: Iterable[str]) -> str:

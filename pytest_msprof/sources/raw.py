@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from pytest_msprof.errors import StoreError
 from pytest_msprof.sources.databases import columns, opened
 from pytest_msprof.sources.quantities import span
+from pytest_msprof.sources.requests_told import requests_of
 from pytest_msprof.sources.source import Figures, Source
+from pytest_msprof.sources.spool import spooled
 from pytest_msprof.sources.spread import spread
 
 __all__ = ["is_raw", "read_raw"]
@@ -28,10 +29,10 @@ BROKEN = (
 )
 SLICE = "SELECT name, duration FROM slice WHERE duration > 0"
 TOLD = (
-    "SELECT count(*), sum(json_extract(message, '$.\"recvTokenSize=\"')) FROM Mstx "
-    "WHERE json_extract(message, '$.name') = 'httpReq'"
+    "SELECT CAST(json_extract(message, '$.\"recvTokenSize=\"') AS REAL) FROM Mstx "
+    "WHERE json_valid(message) AND json_extract(message, '$.name') = 'httpReq'"
 )
-"""How many requests came, and their tokens."""
+"""The tokens of each request that came."""
 MILLION = 1e6
 """Nanoseconds of a millisecond."""
 
@@ -46,21 +47,40 @@ def read_raw(folder: Path) -> Source:
 
     Raises `StoreError` for a database that cannot be read, or has neither layout.
     """
-    durations: dict[str, array[float]] = {}
-    requests = tokens = 0
-    for path in _databases(folder):
-        with opened(path) as connection:
-            for name, duration in _spans(connection, path):
-                durations.setdefault(name, array("d")).append(duration / MILLION)
-            came, asked = connection.execute(TOLD).fetchone() if columns(connection, "Mstx") else (0, 0)
-            requests, tokens = requests + came, tokens + (asked or 0)
-    if not durations:
-        raise StoreError(f"{folder} has no spans: nothing in {PATTERN} lasted any time")
     figures = Figures()
-    for name, values in sorted(durations.items()):
-        figures.add(span(name), spread(np.frombuffer(values)), count=len(values))
-    identity = {"requests": str(requests), "input tokens": f"{tokens:.15g}"} if requests else {}
-    return Source(path=folder, kind="raw spans", figures=figures, identity=identity)
+    tokens = array("d")
+    hosts: dict[str, None] = {}
+    with spooled() as durations:
+        for path in _databases(folder):
+            with opened(path) as connection:
+                for name, duration in _spans(connection, path):
+                    durations.add(name, duration / MILLION)
+                tokens.extend(_asked(connection))
+                hosts |= dict.fromkeys(_hosts(connection))
+        for name, values in durations.take():
+            found = spread(values)
+            figures.add(span(name), found.statistics, count=found.size, shape=found.shape)
+    if not figures.values:
+        raise StoreError(f"{folder} has no spans: nothing in {PATTERN} lasted any time")
+    return Source(
+        path=folder,
+        kind="raw spans",
+        figures=figures,
+        identity=requests_of(tokens),
+        environment={"host": ", ".join(hosts)} if hosts else {},
+    )
+
+
+def _asked(connection: sqlite3.Connection) -> Iterator[float]:
+    """Yield the input tokens of each request that came, NaN where an event does not say."""
+    if columns(connection, "Mstx"):
+        yield from (math.nan if tokens is None else tokens for (tokens,) in connection.execute(TOLD))
+
+
+def _hosts(connection: sqlite3.Connection) -> list[str]:
+    if not {"name", "value"} <= set(columns(connection, "Meta")):
+        return []
+    return [str(value) for (value,) in connection.execute("SELECT value FROM Meta WHERE name = 'hostname'")]
 
 
 def _databases(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -40,15 +40,26 @@ class Figures:
     """By dimension and key."""
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """Values behind the statistics, where the file says so."""
+    shapes: dict[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+    """Some of those values, in order and evenly spaced over all of them, where the file has them."""
 
-    def add(self, found: Quantity, values: Mapping[str, float], *, count: int | None = None) -> None:
-        """Add statistics of one quantity, in the unit of its label."""
+    def add(
+        self,
+        found: Quantity,
+        values: Mapping[str, float],
+        *,
+        count: int | None = None,
+        shape: Sequence[float] = (),
+    ) -> None:
+        """Add statistics of one quantity, in the unit of its label; *shape* draws its distribution."""
         found = found._replace(key=writable(found.key), label=writable(found.label))
         self.quantities[found.dimension, found.key] = found
         for statistic, value in values.items():
             self.values[Name(found.dimension, found.key, statistic)] = value / found.per_unit
         if count is not None:
             self.counts[found.dimension, found.key] = count
+        if shape:
+            self.shapes[found.dimension, found.key] = tuple(value / found.per_unit for value in shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,8 @@ class Source:
     """The start of the engine that was measured; empty: this source is a launch of its own."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """What must be equal on both sides, where both say it."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What else it says of engine, machine and load; may differ."""
     histogram: Mapping[int, int] = field(default_factory=dict)
     """Batches by their size."""
     run: Run | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_msprof.errors import StoreError
 from pytest_msprof.json_files import store_errors
 
-__all__ = ["LONGEST_CELL", "figure", "rows"]
+__all__ = ["LONGEST_CELL", "figure", "heading", "rows"]
 
 LONGEST_CELL = 1 << 26
 """Characters of one cell: a batch lists all of its requests in one."""
@@ -34,6 +34,15 @@ def rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, Mapping[str, 
         raise StoreError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
     except csv.Error as error:
         raise StoreError(f"{path}, row {reader.line_num}: {error}") from None
+
+
+def heading(path: Path) -> tuple[str, ...]:
+    """Return the names of the columns, none where the file is empty; raises `StoreError` where it cannot be read."""
+    try:
+        with store_errors(path), path.open(encoding="utf-8-sig", newline="") as file:
+            return tuple(name.strip() for name in next(csv.reader(file), []))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StoreError(f"{path} has no heading that can be read: {error}") from None
 
 
 def figure(path: Path, line: int, row: Mapping[str, str], column: str) -> float:

@@ -14,6 +14,7 @@ import pytest
 from report_samples import sample_session
 
 from msprof_reports.compared import write_comparison
+from msprof_reports.compared.curves import portraits
 from msprof_reports.compared.dashboard import STATISTICS
 from msprof_reports.compared.page import render
 from msprof_reports.compared.workbook import difference
@@ -170,6 +171,17 @@ def test_the_page_says_the_verdict_first_and_draws_every_launch(written: Path):
     assert page.index("Incomparable") < page.index("input tokens: 3092 in input")
     sides = [[Source(Path(f"{side}{n}"), "kind", figures(1 + 0.01 * n)) for n in range(5)] for side in "ab"]
     assert render(compare_sources(*sides)).count('class="launch"') == 10
+
+
+def test_the_page_draws_both_distributions_and_the_launches_in_time(found: SideBySide):
+    page = render(found)
+    assert page.count('class="golden"') == page.count('class="input"') >= 5
+    assert "launch by launch" not in page
+    sides = [[Source(Path(f"{side}{n}"), "kind", figures(1 + 0.01 * n)) for n in range(2)] for side in "ab"]
+    drawn = list(portraits(compare_sources(*sides)))
+    assert drawn[0].distribution == ""
+    assert drawn[0].history.count(" mark") == 4
+    assert "golden: 1.00ms, 1.01ms; input: 1.00ms, 1.01ms" in drawn[0].history
 
 
 def figures(value: float) -> Figures:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_samples import launches as measured
 
 from pytest_msprof.change_points import change_points
 from pytest_msprof.cli import main
@@ -20,6 +21,7 @@ from pytest_msprof.side_comparison import compare_sources
 from pytest_msprof.side_table import lines
 from pytest_msprof.sources import Figures, Source
 from pytest_msprof.sources.quantities import quantity, span
+from pytest_msprof.sources.runs import of_run
 from pytest_msprof.statistics import shift
 
 DATA = Path(__file__).parents[1] / "data" / "compare"
@@ -190,9 +192,51 @@ def test_no_line_of_the_table_is_wider_than_80_columns():
     sides = launches(120, more={"x" * 10_000: 1.0}), launches(100, more={"x" * 10_000: 2.0})
     table = list(lines(compare_sources(*sides)))
     assert max(map(len, table)) <= 80
-    assert any(
-        line.startswith("  ttft.p50") and "+20.0%" in line and "regressed (p<0.001 n=5+5)" in line for line in table
+
+
+def test_a_line_of_the_table_reads_as_one_of_benchstat():
+    table = list(lines(compare_sources(launches(120), launches(100))))
+    assert "  ttft.p50                 100ms ± 0%    120ms ± 0%   +20.0% (p<0.001 n=5+5)" in table
+    assert table[-2:] == ["regressed: request.ttft.p50, request.ttft.p90", "verdict: regressed"]
+
+
+def test_a_tilde_stands_beside_a_change_without_evidence():
+    table = list(lines(compare_sources(launches(120, count=1), launches(100, count=1))))
+    assert "  ttft.p50                 100ms         120ms        +20.0% ~ (n=1+1)" in table
+
+
+def test_only_a_terminal_gets_colours():
+    found = compare_sources(launches(120), launches(100))
+    assert not any("\x1b" in line for line in lines(found))
+    coloured = list(lines(found, colour=True))
+    assert coloured[-1] == "\x1b[31mverdict: regressed\x1b[0m"
+
+
+@pytest.mark.parametrize("across", ["engine", "engine version"])
+def test_what_differs_on_purpose_does_not_stand_in_the_way_and_is_said(across: str):
+    now, then = launches(120, **{"engine version": "2"}), launches(100, **{"engine version": "1"})
+    assert compare_sources(now, then).verdict == "incomparable"
+    found = compare_sources(now, then, across=[across])
+    assert found.verdict == "regressed"
+    assert found.notes == ("on purpose: engine version: 2 in input, 1 in golden",)
+
+
+def test_runs_of_two_configurations_are_compared_across_the_field_that_differs():
+    now, then = (
+        [of_run(run, Path(run.launch_id)) for run in measured(60, 0.03, seed=1, fields={"dtype": dtype}, spread=0.001)]
+        for dtype in ("float32", "bfloat16")
     )
+    assert compare_sources(now, then).reasons == ('field dtype differs: "float32" now, "bfloat16" in golden',)
+    for across in ("dtype", "field dtype", "field"):
+        assert compare_sources(now, then, across=[across]).verdict == "unchanged"
+
+
+def test_reports_know_environment_and_load_of_runs_of_ours():
+    sides = [[of_run(run, Path(run.launch_id)) for run in measured(60, 0.03, seed=seed)] for seed in (1, 2)]
+    told = compare_sources(*sides).input.sources[0].environment
+    assert told["engine version"] == "5.23.0"
+    assert told["workload concurrency"] == "16"
+    assert told["hardware cores"] == "2"
 
 
 def copies(folder: Path, kind: str, side: str, count: int = 4) -> Path:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,19 @@ from hypothesis import strategies as st
 
 from msprof_plugins import pytest_msprof_read_result as read_result
 from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
+from pytest_msprof.golden import GoldenStore
+from pytest_msprof.metrics import measure
+from pytest_msprof.results import Run
+from pytest_msprof.samples import Sample, Samples
 from pytest_msprof.sources import Name, read_side
 from pytest_msprof.sources.quantities import quantity
+from pytest_msprof.sources.spool import spooled
+from pytest_msprof.sources.spread import spread
+from pytest_msprof.store import RunStore
+from pytest_msprof.workload import Workload
 
 DATA = Path(__file__).parents[1] / "data"
+EARLIER = datetime(2026, 11, 20, tzinfo=UTC)
 ANALYSED, RAW = DATA / "compare" / "analysed", DATA / "compare" / "raw"
 
 
@@ -38,7 +48,12 @@ def test_an_analysed_folder_is_read_with_every_metric_in_si_units():
     assert values[Name("service", "output_throughput", "value")] == 402.753
     assert values[Name("request", "waiting_time", "min")] == pytest.approx(-0.00002)
     assert values[Name("batch", "decode_batch_num", "mean")] == 6.0476
-    assert source.identity == {"input tokens": "3240", "output tokens": "632", "requests": "14"}
+    assert source.identity == {
+        "input tokens": "3240",
+        "output tokens": "632",
+        "input lengths": "136 to 492, median 206",
+        "requests": "14",
+    }
     assert sum(source.histogram.values()) == 148
     assert source.figures.counts["request", "ttft"] == 14
 
@@ -71,6 +86,60 @@ def test_a_metric_that_nobody_knows_is_read_like_any_other(analysed: Path):
     values = read_side(analysed, nobody)[0].figures.values
     assert values[Name("request", "swap_time", "max")] == pytest.approx(6e-6)
     assert values[Name("request", "=1+1", "p99")] == 6
+
+
+def test_rows_draw_the_distributions_of_the_summary_in_its_unit():
+    (source,) = read_side(ANALYSED / "golden", nobody)
+    with closing(sqlite3.connect(ANALYSED / "golden" / "profiler.db")) as connection:
+        seconds = sorted(value for (value,) in connection.execute("SELECT first_token_latency FROM request"))
+    assert source.figures.shapes["request", "ttft"] == pytest.approx(seconds)
+    assert len(source.figures.shapes["batch", "decode_exec_time"]) == 101
+
+
+def test_rows_of_something_else_than_the_summary_are_not_drawn(analysed: Path):
+    path = analysed / "request_summary.csv"
+    path.write_text(path.read_text().replace("18.8392", "28.8392"))
+    shapes = read_side(analysed, nobody)[0].figures.shapes
+    assert ("request", "ttft") not in shapes
+    assert ("request", "latency") in shapes
+
+
+@pytest.mark.parametrize("place", ["database", "tables"])
+def test_forward_passes_and_the_cache_are_read_from_the_database_or_from_tables(analysed: Path, place: str):
+    if place == "database":
+        with closing(sqlite3.connect(analysed / "profiler.db")) as connection, connection:
+            connection.execute("CREATE TABLE forward (during_time REAL, bubble_time REAL)")
+            connection.executemany("INSERT INTO forward VALUES (?, ?)", [(10.0, 0.6), (12.0, None)])
+            connection.execute("DELETE FROM kvcache")
+            connection.execute("INSERT INTO kvcache (kvcache_usage_rate) VALUES (0.25)")
+    else:
+        (analysed / "profiler.db").unlink()
+        (analysed / "forward.csv").write_text("name,during_time(ms),bubble_time(ms)\nforward,10,0.6\nforward,12,\n")
+        (analysed / "kvcache.csv").write_text("name,kvcache_usage_rate\nallocate,0.25\n")
+    values = read_side(analysed, nobody)[0].figures.values
+    assert values[Name("spans", "forward", "mean")] == pytest.approx(0.011)
+    assert values[Name("batch", "forward_bubble_time", "max")] == pytest.approx(0.0006)
+    assert values[Name("batch", "kvcache_usage_rate", "p90")] == 0.25
+
+
+@pytest.mark.parametrize("header", ["span_name,start_datetime,during_time(ms),pid", "name,x,during_time(ms),pid"])
+def test_spans_that_analyze_was_asked_for_are_read_by_their_name(analysed: Path, header: str):
+    (analysed / "span_info").mkdir()
+    rows = "".join(f"BatchSchedule,2025,{value},1\n" for value in (1.0, 3.0))
+    (analysed / "span_info" / "BatchSchedule.csv").write_text(f"{header}\n{rows}")
+    (source,) = read_side(analysed, nobody)
+    assert source.figures.values[Name("spans", "schedule", "mean")] == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("request", "first_token_latency"), ("batch", "during_time"), ("kvcache", "kvcache_usage_rate")],
+)
+def test_text_in_a_column_of_figures_of_a_database_is_named_by_its_row(analysed: Path, table: str, column: str):
+    with closing(sqlite3.connect(analysed / "profiler.db")) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = 'fast' WHERE rowid = 2")
+    with pytest.raises(StoreError, match=rf"profiler\.db, table {table}, row 2, column '{column}': .* got 'fast'"):
+        read_side(analysed, nobody)
 
 
 def test_without_a_database_the_tables_of_rows_are_read(analysed: Path):
@@ -154,6 +223,49 @@ def test_damage_is_one_line_that_names_file_row_and_column(
     with pytest.raises(StoreError, match=message) as raised:
         read_side(analysed, nobody)
     assert "\n" not in str(raised.value)
+
+
+def test_raw_spans_are_drawn_and_their_host_is_told():
+    (source,) = read_side(RAW / "golden", nobody)
+    shape = source.figures.shapes["spans", "forward"]
+    assert (shape[0], shape[-1], len(shape)) == (
+        source.figures.values[Name("spans", "forward", "min")],
+        source.figures.values[Name("spans", "forward", "max")],
+        101,
+    )
+    assert source.environment == {"host": "node0"}
+    assert source.identity["input lengths"] == "136 to 492, median 206"
+
+
+@given(values=st.lists(st.floats(0, 1e6), min_size=1, max_size=400), budget=st.integers(1, 500))
+def test_values_that_do_not_fit_into_memory_give_the_same_statistics(values: list[float], budget: int):
+    with spooled(budget) as spool:
+        for place, value in enumerate(values):
+            spool.add("even" if place % 2 else "odd", value)
+        spool.extend("all", np.array(values))
+        found = {name: spread(part) for name, part in spool.take()}
+    assert found["all"].statistics["p90"] == pytest.approx(np.percentile(values, 90))
+    assert found["odd"].statistics["mean"] == pytest.approx(np.mean(values[::2]))
+    assert found["all"].size == len(values)
+
+
+def test_a_run_of_ours_is_drawn_from_its_requests_and_a_golden_from_those_of_its_runs(tmp_path: Path):
+    samples = Samples.of(
+        [Sample(0, 0, ttft=0.01 * n, latency=0.1, input_tokens=8, output_tokens=4) for n in range(1, 12)]
+    )
+    run = Run.of(
+        measure(samples, 2.0), id="a", launch_id="l", workload=Workload(), workload_hash="h", started_at=EARLIER
+    )
+    store = RunStore(tmp_path / "runs")
+    partial = store.open(run.id)
+    partial.complete(samples)
+    store.seal(partial, run)
+    GoldenStore(tmp_path / "golden").accept("key", [run])
+    (golden,) = (tmp_path / "golden").iterdir()
+    for path in (tmp_path / "runs" / "a", golden):
+        (source,) = read_side(path, nobody)
+        assert source.figures.shapes["request", "ttft"] == pytest.approx([0.01 * n for n in range(1, 12)])
+        assert source.identity["input tokens"] == "88"
 
 
 def test_a_message_that_is_no_json_is_named_by_its_row(tmp_path: Path):

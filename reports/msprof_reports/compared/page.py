@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from markupsafe import Markup
 
 from msprof_reports.charts import interval_chart
+from msprof_reports.compared.curves import Portrait, portraits
 from msprof_reports.compared.strips import launch_strip
 from msprof_reports.pages import page_environment
 from pytest_msprof import display
 from pytest_msprof.side_by_side import Row, Side, SideBySide
 from pytest_msprof.side_table import figure
+from pytest_msprof.verdicts import Verdict
 
 __all__ = ["render", "write_page"]
 
@@ -27,6 +30,10 @@ TITLES = {
 }
 SMALLEST_REACH, LARGEST_REACH = 0.1, 1.0
 """Bounds of the scale on which intervals are drawn."""
+PORTRAITS = 8
+"""Metrics that are drawn unfolded."""
+_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""Worst first."""
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -57,8 +64,12 @@ def render(comparison: SideBySide) -> str:
     return environment.get_template("comparison.html.j2").render(
         comparison=comparison,
         tone=TONES.get(comparison.verdict, "unsure"),
+        deciding=sorted(comparison.gating, key=lambda row: _VERDICTS.index(row.delta.verdict)),
+        tally=_tally(comparison),
         groups=list(_groups(comparison)),
-        identity=_identity(comparison),
+        facts=_facts(comparison),
+        portraits=[_safe(drawn) for drawn in sorted(portraits(comparison), key=_gravity)],
+        shown=PORTRAITS,
         sizes=_sizes(comparison),
         has_history=max(comparison.input.launches, comparison.golden.launches) > 1,
     )
@@ -69,9 +80,28 @@ def _groups(comparison: SideBySide) -> list[_Group]:
     return [_Group(TITLES[name], [row for row in comparison.rows if row.dimension == name]) for name in dimensions]
 
 
-def _identity(comparison: SideBySide) -> dict[str, tuple[str, str]]:
-    """Return what each side says of itself and of its load, side by side."""
-    told = [[{"read from": source.kind, **source.identity} for source in side.sources] for side in _sides(comparison)]
+def _tally(comparison: SideBySide) -> str:
+    """Count the verdicts: `2 regressed, 14 unchanged`."""
+    counts = Counter(row.delta.verdict for row in comparison.gating)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict])
+
+
+def _gravity(drawn: Portrait) -> int:
+    """Put metrics first that changed."""
+    return min((_VERDICTS.index(row.delta.verdict) for row in drawn.rows if row.delta.gates), default=len(_VERDICTS))
+
+
+def _safe(drawn: Portrait) -> Portrait:
+    """Let the template show drawings, which escape what they show."""
+    return drawn._replace(distribution=Markup(drawn.distribution), history=Markup(drawn.history))  # noqa: S704
+
+
+def _facts(comparison: SideBySide) -> dict[str, tuple[str, str]]:
+    """Return what each side says of itself, its load and its machine, side by side."""
+    told = [
+        [{"read from": source.kind, **source.identity, **source.environment} for source in side.sources]
+        for side in _sides(comparison)
+    ]
     names = dict.fromkeys(name for side in told for facts in side for name in facts)
     return {name: (_distinct(told[0], name), _distinct(told[1], name)) for name in names}
 
