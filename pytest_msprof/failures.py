@@ -16,6 +16,7 @@ __all__ = [
     "TIMEOUT",
     "classify",
     "root_cause",
+    "wants_more_cache",
 ]
 
 OUT_OF_MEMORY = "out of memory"
@@ -86,6 +87,10 @@ WORKER = re.compile(r"Worker failed with error ")
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|NotFound|Interrupt)\b: *\S")
 WRAPPER = re.compile(r"engine core initialization failed|see root cause above|cancelled", re.IGNORECASE)
 COMPLAINT = re.compile(r"\b(?:error|fatal|failed|failure|cannot)\b", re.IGNORECASE)
+CACHE_TOO_SMALL = re.compile(
+    r"(?:larger|more) than (?:the )?available kv cache memory|no available memory for the cache", re.IGNORECASE
+)
+"""Classified as out of memory like the others, and the opposite of them for who sizes the cache."""
 PREFIX = re.compile(
     r"^(?:\([^()]*\bpid=\d+\)\s*)?"
     r"(?:(?P<level>ERROR|CRITICAL|FATAL|WARNING|INFO|DEBUG|[EWI]\d{4})\b:?\s*"
@@ -127,6 +132,11 @@ def root_cause(log_tail: str) -> str:
     )
     found = next((choice[0] for choice in choices if choice), "its log is empty")
     return found if len(found) <= LONGEST_CAUSE else f"{found[: LONGEST_CAUSE - 1]}…"
+
+
+def wants_more_cache(cause: str) -> bool:
+    """Say whether memory ran out because too little of it was set apart for the cache: then more of that helps."""
+    return CACHE_TOO_SMALL.search(cause) is not None
 
 
 def _is_logged_error(line: str) -> bool:

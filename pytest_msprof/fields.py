@@ -17,6 +17,7 @@ from pytest_msprof.scales import MOST_STEPS, Integers, Options, Reals, Scale, ev
 
 __all__ = [
     "DTYPES",
+    "MEMORY",
     "OptimizerConfigField",
     "choice",
     "constant",
@@ -31,6 +32,9 @@ __all__ = [
 
 DTYPES = ("int", "float", "bool", "enum", "range", "ratio", "share", "factories", "times", "str")
 """The seed's words. `factories` is a quotient, `times` a product, `str` a text that never changes."""
+
+MEMORY = ("more", "less", "either")
+"""`either` says that it matters and nobody knows which way."""
 
 
 class OptimizerConfigField(BaseModel):
@@ -62,6 +66,10 @@ class OptimizerConfigField(BaseModel):
     """Search the logarithm: from 8 to 16 is as far as from 64 to 128."""
     when: str = ""
     """Expression over other fields; where it is false, this field is absent."""
+    memory: str = ""
+    """What memory a larger value demands, or a later option: one of `MEMORY`, empty where it does not matter."""
+    numerics: bool = False
+    """Whether it may change what the model answers: precision, quantization, type of the cache, drafts."""
 
     def __init__(self, **values: object) -> None:
         try:
@@ -73,6 +81,8 @@ class OptimizerConfigField(BaseModel):
     def _consistent(self) -> Self:
         if not self.name:
             raise InvalidSpace("a field needs a name, but got ''")
+        if self.memory not in ("", *MEMORY):
+            raise UnknownName(f"memory of field {self.name!r}", self.memory, MEMORY)
         if self.dtype not in DTYPES:
             raise UnknownName(f"dtype of field {self.name!r}", self.dtype, DTYPES)
         if self.when:
@@ -225,6 +235,15 @@ class OptimizerConfigField(BaseModel):
     def targets(self) -> tuple[str, ...]:
         """The fields that this one follows."""
         return self.following.targets if self.following else ()
+
+    def marked(self, *, memory: str = "", numerics: bool = False) -> Self:
+        """Return the same field, saying what a study could only find out by failing.
+
+        *memory*: a larger value, or a later option, demands `"more"` or `"less"` of it, or `"either"` where
+        nobody can say; what demands at least as much as a configuration that ran out of memory is not tried.
+        *numerics*: values differ in what the model answers, so studies watch the metric `agreement`.
+        """
+        return type(self)(**{**self.model_dump(exclude_unset=True), "memory": memory, "numerics": numerics})
 
     def describe(self) -> str:
         """Say what it may be: `8 to 128, log`, `bfloat16 | float32`."""

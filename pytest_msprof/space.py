@@ -138,11 +138,12 @@ class SearchSpace:
         return {name: entry.describe() for name, entry in self._fields.items()}
 
     def digest(self) -> str:
-        """Return the identity: fields, default and conditions, whatever their order."""
+        """Return the identity: fields, default and conditions, whatever their order; not what is known about fields."""
         return digest(
             {
                 "fields": {
-                    name: entry.model_dump(mode="json", exclude={"value"}) for name, entry in self._fields.items()
+                    name: entry.model_dump(mode="json", exclude={"value", "memory"})
+                    for name, entry in self._fields.items()
                 },
                 "default": dict(self.default),
                 "where": sorted(condition.text for condition in self.where),

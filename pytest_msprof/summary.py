@@ -46,6 +46,8 @@ class TrialRecord(_Frozen):
     """Why it is infeasible or failed, one line."""
     failure: str = ""
     """Class of the failure (`pytest_msprof.failures`)."""
+    before_load: bool = False
+    """Whether it failed before any load was sent."""
     log_tail: str = ""
     duration: float | None = None
     """Seconds from ask to tell, start of the engine included."""

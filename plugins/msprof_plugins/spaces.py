@@ -63,10 +63,12 @@ def vllm_on_processors(model: Path, workload: Workload, *, memory: int | None = 
         )
     sequences = _most_sequences(needs, most * GIB, workload, block=CPU_BLOCK)
     return SearchSpace(
-        integers("max_num_seqs", 1, sequences, log=True),
-        integers("max_num_batched_tokens", 64, max(2 * needs.positions, 128), log=True),
+        integers("max_num_seqs", 1, sequences, log=True).marked(memory="more"),
+        integers("max_num_batched_tokens", 64, max(2 * needs.positions, 128), log=True).marked(memory="more"),
         steps("block_size", 32, 256, 32),
-        integers("kv_cache_space", 1, most, log=True) if most > 1 else constant("kv_cache_space", 1),
+        integers("kv_cache_space", 1, most, log=True).marked(memory="more")
+        if most > 1
+        else constant("kv_cache_space", 1),
         choice("omp_threads_bind", ["auto", "nobind"]),
         choice("enforce_eager", [False, True]),
         choice("enable_prefix_caching", [True, False]),
@@ -94,9 +96,9 @@ def vllm_on_devices(
         )
     sizes = [size for size in range(1, devices + 1) if devices % size == 0]
     return SearchSpace(
-        integers("max_num_seqs", 1, _most_sequences(needs, cache, workload), log=True),
-        integers("max_num_batched_tokens", 512, max(32768, 2 * needs.positions), log=True),
-        floats("gpu_memory_utilization", 0.8, 0.95, position="--gpu-memory-utilization"),
+        integers("max_num_seqs", 1, _most_sequences(needs, cache, workload), log=True).marked(memory="more"),
+        integers("max_num_batched_tokens", 512, max(32768, 2 * needs.positions), log=True).marked(memory="more"),
+        floats("gpu_memory_utilization", 0.8, 0.95, position="--gpu-memory-utilization").marked(memory="either"),
         choice("block_size", [16, 32, 64, 128]),
         choice("enable_chunked_prefill", [True, False], position="--enable-chunked-prefill"),
         choice("enable_prefix_caching", [True, False]),
@@ -127,8 +129,8 @@ def transformers_serve(model: Path, workload: Workload, *, memory: int | None = 
         raise ConfigurationError(f"{model} leaves no KV cache for one sequence in {available / GIB:.1f} GiB")
     return SearchSpace(
         choice("continuous_batching", [False, True]),
-        integers("num_blocks", fewest, most, log=True, when="continuous_batching"),
-        integers("batch_tokens", 16, 2048, log=True, when="continuous_batching"),
+        integers("num_blocks", fewest, most, log=True, when="continuous_batching").marked(memory="more"),
+        integers("batch_tokens", 16, 2048, log=True, when="continuous_batching").marked(memory="more"),
         default={"continuous_batching": False},
     )
 
@@ -146,7 +148,9 @@ def _shortest(workload: Workload) -> int:
 
 def _parallel(name: str, sizes: list[int]) -> OptimizerConfigField:
     position = f"--{name.replace('_', '-')}"
-    return choice(name, sizes, position=position) if len(sizes) > 1 else constant(name, sizes[0], position=position)
+    if len(sizes) == 1:
+        return constant(name, sizes[0], position=position)
+    return choice(name, sizes, position=position).marked(memory="either")
 
 
 def _schedule(

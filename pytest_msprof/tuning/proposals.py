@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.fields import OptimizerConfigField
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["completed", "parameters", "suggest", "to_parameter", "unseen"]
 
+Refusal = Callable[[Mapping[str, Value]], bool]
+"""Says whether a configuration is not to be tried, for what others came to."""
 DRAWS = 200
 """Points that are drawn before a space is searched whole, or an endless one counts as exhausted."""
 
@@ -34,13 +36,15 @@ def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = 
     return space.resolve(values)
 
 
-def completed(space: SearchSpace, given: Mapping[str, Any], known: Container[str] = ()) -> dict[str, Any] | None:
+def completed(
+    space: SearchSpace, given: Mapping[str, Any], known: Container[str] = (), is_refused: Refusal | None = None
+) -> dict[str, Any] | None:
     """Return what Optuna would store of a trial that gets the parameters *given*: those of active fields.
 
     None where no trial may get them: a condition of the space is broken, or the configuration that
-    follows is *known*. Where nothing depends on anything, different parameters are different configurations.
+    follows is *known* or refused. Where nothing depends on anything, different parameters are different configurations.
     """
-    if not space.where and not any(entry.when or entry.following for entry in space):
+    if is_refused is None and not space.where and not any(entry.when or entry.following for entry in space):
         return dict(given)
     values: dict[str, Value] = {}
     for entry in space.searched:
@@ -49,23 +53,32 @@ def completed(space: SearchSpace, given: Mapping[str, Any], known: Container[str
                 return None
             values[entry.name] = _from_parameter(entry, given[entry.name])
     resolved = space.resolve(values)
-    if space.violations(resolved) or digest(resolved) in known:
+    if not _is_fresh(space, resolved, known, is_refused):
         return None
     return {name: given[name] for name in values}
 
 
-def unseen(space: SearchSpace, known: Container[str], generator: random.Random) -> dict[str, Any] | None:
-    """Draw a configuration that is not *known* by its digest, as Optuna stores it; None where none was found."""
+def unseen(
+    space: SearchSpace, known: Container[str], generator: random.Random, is_refused: Refusal | None = None
+) -> dict[str, Any] | None:
+    """Draw a configuration that is neither *known* by its digest nor refused, as Optuna stores it.
+
+    None where none was found.
+    """
     drawn = (_drawn(space, generator) for _ in range(DRAWS))
-    chosen = next((found for found in drawn if _is_fresh(space, found, known)), None)
+    chosen = next((found for found in drawn if _is_fresh(space, found, known, is_refused)), None)
     if chosen is None and (space.size() or MOST_COUNTED + 1) <= MOST_COUNTED:
-        rest = [found for found in space.configurations() if _is_fresh(space, found, known)]
+        rest = [found for found in space.configurations() if _is_fresh(space, found, known, is_refused)]
         chosen = generator.choice(rest) if rest else None
     return None if chosen is None else parameters(space, chosen)
 
 
-def _is_fresh(space: SearchSpace, values: Mapping[str, Value], known: Container[str]) -> bool:
-    return digest(values) not in known and not space.violations(values)
+def _is_fresh(
+    space: SearchSpace, values: Mapping[str, Value], known: Container[str], is_refused: Refusal | None
+) -> bool:
+    if digest(values) in known or space.violations(values):
+        return False
+    return is_refused is None or not is_refused(values)
 
 
 def parameters(space: SearchSpace, values: Mapping[str, Value]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.finalists import Finalists
 from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
+from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
 from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
@@ -37,6 +38,7 @@ PRIOR = "prior"
 """The study's attribute that holds what an earlier one found best."""
 GAIN = "gain"
 """The attribute of a trial that holds the improvement which the sampler expected of it."""
+MEASURED = "every configuration of the space was measured"
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class TuneStudy:
             self._study.sampler = make_sampler(plan.search, seed=self._seed, plan=plan, done=done, offer=offer)
             self._walk: Walk | None = getattr(self._study.sampler, "walk", None)
         self._finalists = Finalists(plan)
+        self._edge = MemoryEdge(plan.space, any_load=plan.load == "fixed")
         self._taken: Container[str] = ()
         if hasattr(self._study.sampler, "completed"):
             self._study.sampler.completed = self._completed
@@ -150,18 +153,34 @@ class TuneStudy:
             if reason := self.stopped():
                 raise Exhausted(reason)
             known = self._taken = self._log.known()
+            self._edge.learn(self.records())
             if "default" not in known:
                 return self._accept(*self._default_trial(), number=0)
             if (left := self._log.left_behind()) is not None:
                 return self._resumed(left)
             if self._walk is not None:
-                return self._started(parameters(self.plan.space, self._walk.next(self.records(), known)))
-            drawn = unseen(self.plan.space, known, random.Random(f"{self._seed} {len(known)}"))  # noqa: S311 - no secret
+                return self._started(parameters(self.plan.space, self._walked(self._walk, known)))
+            lots = random.Random(f"{self._seed} {len(known)}")  # noqa: S311 - a search, not a secret
+            drawn = unseen(self.plan.space, known, lots, self._is_too_much)
             if drawn is None:
-                raise Exhausted("every configuration of the space was measured")
+                raise Exhausted("; not tried: ".join((MEASURED, *self._edge.describe())))
             if (guess := self._guess(known)) is not None:
                 return self._started(parameters(self.plan.space, guess))
             return self._sampled(known) or self._started(drawn)
+
+    def _walked(self, walk: Walk, known: Iterable[str]) -> dict[str, Value]:
+        """Return the next point of the walk that may be tried; the others count as known to it."""
+        closed = set(known)
+        while self._is_too_much(point := walk.next(self.records(), closed)):
+            closed.add(digest(point))
+        return point
+
+    def _is_open(self, fields: Mapping[str, Value], known: Container[str]) -> bool:
+        return digest(fields) not in known and not self._is_too_much(fields)
+
+    def _is_too_much(self, fields: Mapping[str, Value]) -> bool:
+        """Say whether a configuration demands as much memory as one that ran out of it."""
+        return self._edge.crossed(fields) is not None
 
     def _sampled(self, known: Mapping[str, FrozenTrial | None]) -> Proposal | None:
         """Return what the sampler proposes, None where it finds nothing that is new and may be tried."""
@@ -169,7 +188,7 @@ class TuneStudy:
         for _ in range(ATTEMPTS):
             trial = self._study.ask()
             fields = suggest(trial, self.plan.space)
-            if self.plan.space.violations(fields):
+            if self.plan.space.violations(fields) or self._is_too_much(fields):
                 trial.set_user_attr("refused", True)
                 self._log.refuse(trial, "constraint of the space")
             elif (key := digest(fields)) in known:
@@ -205,12 +224,14 @@ class TuneStudy:
         return self._accept(trial, suggest(trial, self.plan.space), number=left.user_attrs["number"])
 
     def _completed(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        return completed(self.plan.space, given, self._taken)
+        return completed(self.plan.space, given, self._taken, self._is_too_much if self._edge else None)
 
     def _guess(self, known: Container[str]) -> dict[str, Value] | None:
         """Return what an earlier study found best and this one did not try, None where there is no such thing."""
         guesses = [fitted(self.plan.space, fields) for fields in self.attributes.get(PRIOR, ())]
-        return next((guess for guess in guesses if guess is not None and digest(guess) not in known), None)
+        return next(
+            (guess for guess in guesses if guess and digest(guess) not in known and not self._is_too_much(guess)), None
+        )
 
     def loads(self, confirmed: int | None = None) -> LoadSearch:
         """Return the loads of a new trial, or the one load at which the trial *confirmed* is measured again."""
@@ -249,7 +270,9 @@ class TuneStudy:
         self._finish(proposal, facts, value=metrics[self.plan.objective])
         return metrics
 
-    def fail(self, proposal: Proposal, failure: str, reason: str, log_tail: str = "") -> None:
+    def fail(
+        self, proposal: Proposal, failure: str, reason: str, log_tail: str = "", *, before_load: bool = False
+    ) -> None:
         """Report that a configuration could not be measured.
 
         Our sampler learns from FAIL. Optuna's ignore it and would propose the same region again, so
@@ -262,6 +285,7 @@ class TuneStudy:
             "failure": failure,
             "reason": reason,
             "log_tail": log_tail,
+            "before_load": before_load,
             "duration": time.monotonic() - proposal.asked_at,
         }
         from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler

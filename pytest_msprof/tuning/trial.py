@@ -36,6 +36,8 @@ class Trial:
     infeasible: str = ""
     """Which constraints the measurement missed, empty when it met them all."""
     _loads: LoadSearch = field(init=False, repr=False)
+    _has_begun: bool = field(default=False, init=False, repr=False)
+    """Whether a load was asked for, so that the service had started."""
 
     def __post_init__(self) -> None:
         """Know which loads will be sent."""
@@ -52,7 +54,7 @@ class Trial:
         """
         loads = self._loads
         while (workload := loads.workload) is not None:
-            before = len(loads.seen)
+            before, self._has_begun = len(loads.seen), True
             yield self._by_hand(workload)
             if len(loads.seen) == before:
                 return
@@ -109,7 +111,8 @@ class Trial:
         if self._proposal is None:
             self._confirm({"failure": failure, "reason": str(error)})
         else:
-            self._study.fail(self._proposal, failure, str(error), getattr(error, "log_tail", ""))
+            log_tail = getattr(error, "log_tail", "")
+            self._study.fail(self._proposal, failure, str(error), log_tail, before_load=not self._has_begun)
 
     @property
     def is_fixed(self) -> bool:

@@ -158,6 +158,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         loads=tuple(LoadPoint(load=load, metrics=metrics) for load, metrics in facts.get("loads", ())),
         reason=facts.get("reason", "") or ("misses " + ", ".join(missed) if missed else ""),
         failure=facts.get("failure", ""),
+        before_load=facts.get("before_load", False),
         log_tail=facts.get("log_tail", ""),
         duration=facts.get("duration"),
         run_ids=tuple(facts.get("run_ids", ())),
