@@ -1,16 +1,17 @@
-"""A connection that is kept open and stamps every segment of an answer where its bytes arrive."""
+"""A connection that is kept open: one request at a time, and the answer as HTTP frames it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import cast
 
 import httptools
 
 from msprof_plugins.load.exchange import Exchange
+from msprof_plugins.load.inbox import Inbox
 from msprof_plugins.load.origin import Origin
+from msprof_plugins.load.wire import Wire, open_wire
 
 __all__ = ["Connection"]
 
@@ -22,11 +23,11 @@ LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
 TELLING_HEADERS = {b"content-type", b"content-encoding", b"location", b"retry-after"}
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One connection; it carries one request at a time, and says when its answer ended."""
 
     def __init__(self) -> None:
-        self.transport: asyncio.Transport
+        self._wire: Wire
         self.is_open = False
         self.idle_since = 0.0
         self.exchange: Exchange | None = None
@@ -36,52 +37,49 @@ class Connection(asyncio.Protocol):
         self.on_body = self._parts.append
         self._parser = httptools.HttpResponseParser(self)
         self._feed = self._parser.feed_data
-        self._size = 0
+        self._size, self._latest = 0, 0.0
         self._in_body = self._is_whole = self._is_reusable = self._ends_by_closing = False
 
     @classmethod
-    async def open(cls, origin: Origin, *, within: float) -> Connection:
+    async def open(cls, origin: Origin, inbox: Inbox, *, within: float) -> Connection:
         """Connect *within* seconds; raises OSError where that does not work."""
-        loop = asyncio.get_running_loop()
+        connection = cls()
         async with asyncio.timeout(within):
-            if origin.unix:
-                _, connection = await loop.create_unix_connection(cls, origin.unix)
-            else:
-                _, connection = await loop.create_connection(cls, origin.host, origin.port, ssl=origin.tls)
-        connection.idle_since = time.monotonic()
+            connection._wire = await open_wire(origin, inbox, connection)
+        connection.is_open, connection.idle_since = True, time.monotonic()
         return connection
 
     def send(self, exchange: Exchange, request: bytes, on_end: Callable[[Connection, Exchange], None]) -> None:
         """Send *request*; *on_end* is called when *exchange* has ended, well or not."""
         self.exchange, self._on_end = exchange, on_end
         self._size, self._in_body, self._is_whole, self._ends_by_closing = 0, False, False, True
-        exchange.start = time.monotonic()
+        exchange.start = self._latest = time.monotonic()
         if self.is_open:
-            self.transport.write(request)
+            self._wire.send(request)
         else:
             self._finish(exchange.start, "stream", "the server closed the connection before the request was sent")
 
     def close(self) -> None:
         """Close at once; an answer that is still coming is lost."""
         self.is_open = False
-        self.transport.abort()
+        self._wire.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor, −1 once it is closed."""
+        return self._wire.fileno() if self.is_open else -1
 
     def expire(self, now: float, words: str) -> None:
         """End the exchange because its time is over."""
         self._break(now, "timeout", words)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Learn the transport."""
-        self.transport = cast("asyncio.Transport", transport)
-        self.is_open = True
-
-    def data_received(self, data: bytes) -> None:
-        """Stamp what arrived, and take HTTP's framing off."""
-        now = time.monotonic()
+    def arrived(self, data: bytes | memoryview, moment: float) -> None:
+        """Note when *data* came, and take HTTP's framing off."""
         exchange = self.exchange
         if exchange is None:
             self.close()
             return
+        # a clock that was set may not turn the order of events around
+        now = self._latest = max(self._latest, moment)
         self._size += len(data)
         try:
             self._feed(data)
@@ -117,13 +115,13 @@ class Connection(asyncio.Protocol):
         """Notice the end of the answer; only now does the parser know whether another may follow."""
         self._is_whole, self._is_reusable = True, self._parser.should_keep_alive()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self, words: str) -> None:
         """End the exchange, well only if closing is how the server said the answer ends."""
         self.is_open = False
-        if exc is None and self._in_body and self._ends_by_closing:
+        if not words and self._in_body and self._ends_by_closing:
             self._finish(time.monotonic())
         else:
-            words = str(exc or "the server closed the connection before the answer was whole")
+            words = words or "the server closed the connection before the answer was whole"
             self._finish(time.monotonic(), "stream", words)
 
     def _break(self, now: float, failure: str, detail: str) -> None:

@@ -7,6 +7,7 @@ import time
 
 from msprof_plugins.load.connection import Connection
 from msprof_plugins.load.exchange import Exchange
+from msprof_plugins.load.inbox import Inbox
 from msprof_plugins.load.origin import Origin
 
 __all__ = ["ConnectionPool"]
@@ -24,6 +25,7 @@ class ConnectionPool:
 
     def __init__(self, origin: Origin, timeout: float) -> None:
         self.origin, self.timeout = origin, min(timeout, CONNECT_TIMEOUT)
+        self._inbox = Inbox()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._opening = 0
@@ -62,7 +64,7 @@ class ConnectionPool:
         """Return a new connection for *exchange*; None when the exchange failed because there is none."""
         exchange.start = time.monotonic()
         try:
-            connection = await Connection.open(self.origin, within=self.timeout)
+            connection = await Connection.open(self.origin, self._inbox, within=self.timeout)
         except (OSError, UnicodeError) as error:
             reason = str(error) or f"no connection within {self.timeout:g} s"
             exchange.fail("connect", f"{self.origin.place}: {reason}", time.monotonic())

@@ -28,7 +28,7 @@ FEWEST = 20
 BUSY = 0.9
 """Share of a core from which on the client itself is what is measured."""
 LARGEST_DELAY = 0.005
-"""Seconds by which the 99th percentile of arrival stamps may be late before a reader must know."""
+"""Seconds by which the event loop may be late at the 99th percentile before a reader must know."""
 LARGEST_LAG = 0.002
 LARGEST_LAG_SHARE = 0.05
 """Lag of the schedule that is tolerated: this much, or this share of the mean gap."""
@@ -93,10 +93,9 @@ class LoopProbe:
 
 def _unread(connection: Connection) -> int:
     """Return the bytes that the kernel holds for a connection."""
-    socket = connection.transport.get_extra_info("socket")
-    if socket is None or not connection.is_open:
+    if (number := connection.fileno()) < 0:
         return 0
-    found: tuple[int] = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.FIONREAD, bytes(4)))
+    found: tuple[int] = struct.unpack("i", fcntl.ioctl(number, termios.FIONREAD, bytes(4)))
     return found[0]
 
 
@@ -121,8 +120,8 @@ def notes_on_client(findings: Findings, lags: NDArray[np.float64], rate: float |
     notes = []
     if (late := _p99(findings.delays)) > LARGEST_DELAY:
         notes.append(
-            f"the client was busy: its event loop was {late * 1e3:.1f} ms late at p99, "
-            f"and times may be that much too long"
+            f"the client was busy: its event loop was {late * 1e3:.1f} ms late at p99, and so was what followed "
+            f"an answer; over TLS and unix sockets times may be that much too long"
         )
     bound = max(LARGEST_LAG, LARGEST_LAG_SHARE / rate if rate else 0.0)
     if (late := _p99(lags)) > bound:

@@ -1,0 +1,92 @@
+"""What is sent goes at once, and what arrives has the moment at which it arrived."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from msprof_plugins.load import StreamingLoad
+from msprof_plugins.load.inbox import Inbox
+from pytest_msprof import Workload
+from pytest_msprof.interfaces import LoadJob, Target
+from pytest_msprof.testing import FakeEngine, fast_server
+
+CLOCKS_DIFFER = 0.0002
+"""Seconds by which two clocks may be wrong about each other where nobody was interrupted."""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run one load against a server."""
+
+    def run(server, **workload):
+        shape = {"output_tokens": 4, "num_requests": 200, "warmup": 0, "timeout": 30.0, **workload}
+        job = LoadJob(Workload(**shape), Target(server.base_url, "fake"), tmp_path)
+        return StreamingLoad().generate(job)
+
+    return run
+
+
+def connected():
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener:
+        there = socket.create_connection(listener.getsockname())
+        here, _ = listener.accept()
+    return here, there
+
+
+def test_what_lay_unread_has_the_moment_at_which_it_came():
+    here, there = connected()
+    inbox = Inbox()
+    with here, there:
+        inbox.admit(here)
+        delays = []
+        while len(delays) < 20:
+            there.send(b"data: 1\n\n")
+            sent = time.monotonic()
+            time.sleep(0.01)
+            data, moment = inbox.receive(here)
+            assert bytes(data) == b"data: 1\n\n"
+            delays.append(moment - sent)
+    assert min(delays) < CLOCKS_DIFFER
+
+
+def test_without_a_stamp_the_moment_is_that_of_reading():
+    here, there = socket.socketpair()
+    inbox = Inbox()
+    with here, there:
+        inbox.admit(here)
+        there.send(b"1")
+        before = time.monotonic()
+        data, moment = inbox.receive(here)
+        assert bytes(data) == b"1"
+        assert before <= moment <= time.monotonic()
+        there.close()
+        assert not inbox.receive(here)[0]
+
+
+def test_each_request_of_a_burst_is_on_its_way_before_the_next_one_is_stamped(run):
+    with fast_server(ttft=0.5, itl=0, record=True) as server:
+        found = run(server, arrival="burst")
+        arrived = np.sort([answer.arrived for answer in server.answers()])
+    starts = np.sort(found.samples.start) + found.began
+    assert np.median(arrived[:-1] - starts[1:]) < 0
+
+
+def test_no_time_is_shorter_than_what_the_server_did(run):
+    with fast_server(ttft=0.05, itl=0.01, record=True) as server:
+        found = run(server, concurrency=16)
+        answers = sorted(server.answers(), key=lambda answer: answer.arrived)
+    order = np.argsort(found.samples.start)
+    true = np.array([answer.last - answer.arrived for answer in answers])
+    assert np.all(found.samples.latency[order] > true - CLOCKS_DIFFER)
+
+
+def test_a_request_larger_than_any_buffer_arrives_whole(run):
+    with FakeEngine(ttft=0, itl=0, record=True) as engine:
+        found = run(engine, num_requests=2, concurrency=2, extra_body={"padding": "x" * 8_000_000})
+        assert [len(answer.body["padding"]) for answer in engine.answers()] == [8_000_000] * 2
+    assert found.completed == 2
