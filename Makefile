@@ -1,6 +1,7 @@
 # make bench    measure and tune a real engine on this machine; a second time: compare with the first
 # make test     prove the project: lint, tests with real engines, wheel
-# make contract hold what other software promised us: load generators of others, each in its environment
+# make contract hold what other software promised us: load generators and servers, each in its environment
+# make peers    install every load generator that benchmarks/load_*.py measures beside ours
 #
 # Everything is made below this folder: .venv, .engines, models, .msprof.
 
@@ -16,12 +17,14 @@ TINY    := models/tiny-qwen2
 STAMP   := .msprof-recipe
 ENGINES := .engines/transformers/$(STAMP) .engines/vllm/$(STAMP)
 TOOLS   := .engines/aiperf/$(STAMP) .engines/ais_bench/$(STAMP) .engines/guidellm/$(STAMP)
+SERVERS := .engines/triton/$(STAMP) .engines/ray/$(STAMP)
+PEERS   := .engines/vllm-rs/$(STAMP) .engines/perf_analyzer/$(STAMP) .engines/sglang-bench/$(STAMP)
 
 # An engine without a recipe is the user's own, or one that runs already.
 NEEDED_ENGINE := $(if $(filter transformers vllm,$(ENGINE)),.engines/$(ENGINE)/$(STAMP))
 NEEDED_MODEL  := $(if $(filter $(TINY),$(MODEL)),$(TINY)/recipe.json)
 
-.PHONY: bench test test-all lint contract coverage wheel engines tools clean
+.PHONY: bench test test-all lint contract coverage wheel engines tools servers peers clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -43,7 +46,7 @@ lint: $(VENV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-contract: $(VENV) engines tools
+contract: $(VENV) engines tools servers
 	$(BIN)/pytest tests/contract
 
 coverage: $(VENV)
@@ -59,6 +62,10 @@ wheel: $(VENV)
 engines: $(ENGINES) $(TINY)/recipe.json
 
 tools: $(TOOLS)
+
+servers: $(SERVERS)
+
+peers: tools $(PEERS)
 
 $(VENV): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -1,0 +1,140 @@
+"""Servers of somebody else, for real: what they hear, and what our dialects make of their answers.
+
+`make contract` installs them (`python -m msprof_plugins.install_engine triton ray`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msprof_plugins.load import StreamingLoad
+from msprof_plugins.monitors import ServerMonitor
+from pytest_msprof.errors import LoadError
+from pytest_msprof.interfaces import LoadJob, Target
+from pytest_msprof.monitors import Watched
+from pytest_msprof.process import EngineProcess
+from pytest_msprof.readiness import wait_until_ready
+from pytest_msprof.service import answers
+from pytest_msprof.slots import free_port
+from pytest_msprof.watched_load import run_load
+from pytest_msprof.workload import Workload
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+SERVERS = ROOT / "tests" / "data" / "servers"
+OPTIONS = {"temperature": 0.5, "ignore_eos": True}
+
+
+def environment(name: str) -> Path:
+    """Return the folder of an environment, without which there is nothing to prove."""
+    folder = ROOT / ".engines" / name
+    if not (folder / "bin" / "python").exists():
+        pytest.skip(f"{name} is not installed; install it with: python -m msprof_plugins.install_engine {name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory):
+    """Start a Triton server with two models of its Python backend; gives the URLs of requests and metrics."""
+    home, folder = environment("triton"), tmp_path_factory.mktemp("triton")
+    port, metrics = free_port(), free_port()
+    command = [
+        *(str(home / "bin" / "python"), str(home / "bin" / "tritonserver"), "--disable-auto-complete-config"),
+        *("--model-repository", str(SERVERS / "triton"), "--allow-grpc", "false"),
+        *("--http-address", "127.0.0.1", "--http-port", str(port)),
+        *("--metrics-address", "127.0.0.1", "--metrics-port", str(metrics)),
+    ]
+    url = f"http://127.0.0.1:{port}"
+    with EngineProcess.start(
+        command, name="tritonserver", env=dict(os.environ), cwd=folder, log_path=folder / "log"
+    ) as process:
+        wait_until_ready(process, lambda: answers(f"{url}/v2/health/ready"), timeout=120)
+        yield url, f"http://127.0.0.1:{metrics}/metrics"
+
+
+@pytest.fixture(scope="module")
+def ray_serve(tmp_path_factory):
+    """Start a deployment of Ray Serve; its own ports ask for a token."""
+    home, folder = environment("ray"), tmp_path_factory.mktemp("ray")
+    port = free_port()
+    env = {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+    command = [str(home / "bin" / "python"), str(SERVERS / "ray" / "deployment.py"), str(port)]
+    with EngineProcess.start(command, name="ray", env=env, cwd=folder, log_path=folder / "log") as process:
+        wait_until_ready(process, lambda: "the application is ready" in process.log_tail(400), timeout=300)
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Make a job of four requests, two at once."""
+
+    def job(url: str, endpoint: str, model: str = "words", **workload) -> LoadJob:
+        target = Target(url, model, None, lambda n: {**OPTIONS, "max_tokens": n})
+        shape = {"num_requests": 4, "concurrency": 2, "warmup": 1, "output_tokens": 8, "input_tokens": 5, **workload}
+        return LoadJob(Workload(endpoint=endpoint, **shape), target, tmp_path)
+
+    return job
+
+
+def test_a_triton_server_streams_what_its_model_sends_word_by_word(triton, job):
+    found = StreamingLoad().generate(job(triton[0], "triton"))
+    assert found.completed == 4
+    assert found.samples.output_tokens.tolist() == [8] * 4
+    assert set(found.samples.token_source) == {"events"}
+    assert np.median(found.samples.gaps) >= 0.005
+    assert (found.samples.ttft < found.samples.latency).all()
+
+
+def test_a_triton_server_generates_in_one_piece(triton, job):
+    found = StreamingLoad().generate(job(triton[0], "triton", "whole", stream=False))
+    assert found.completed == 4
+    assert found.samples.ttft.tolist() == found.samples.latency.tolist()
+
+
+def test_a_triton_server_infers_by_the_protocol_of_kserve(triton, job):
+    found = StreamingLoad().generate(job(triton[0], "kserve", "whole"))
+    assert found.completed == 4
+    tensor = {"name": "text_input", "shape": [1], "datatype": "BYTES", "data": ["ours"]}
+    assert StreamingLoad().generate(job(triton[0], "kserve", "whole", extra_body={"inputs": [tensor]})).completed == 4
+
+
+def test_what_a_triton_server_refuses_is_told_in_its_words(triton, job):
+    with pytest.raises(LoadError, match="unknown model: 'nobody' is not found"):
+        StreamingLoad().generate(job(triton[0], "triton", "nobody"))
+    with pytest.raises(LoadError, match="invalid type"):
+        StreamingLoad().generate(job(triton[0], "triton", sampling={"stop": ["a"]}))
+    with pytest.raises(LoadError, match="refused as asked"):
+        StreamingLoad().generate(job(triton[0], "triton", extra_body={"text_input": "refuse"}))
+
+
+def test_a_triton_server_counts_the_requests_that_we_sent(triton, job):
+    url, metrics_url = triton
+    watched = Watched(url, metrics_url=metrics_url)
+    found = run_load(StreamingLoad(), job(url, "triton"), monitors={"server": ServerMonitor()}, watched=watched)
+    assert found.server["requests"] == 5
+    assert not [note for note in found.notes if "the service counted" in note]
+
+
+@pytest.mark.parametrize("endpoint", ["completions", "chat"])
+def test_ray_serve_streams_by_openais_endpoints(ray_serve, job, endpoint):
+    found = StreamingLoad().generate(job(ray_serve, endpoint))
+    assert found.completed == 4
+    assert found.samples.output_tokens.tolist() == [8] * 4
+    assert set(found.samples.token_source) == {"usage"}
+    assert set(found.samples.finish_reason) == {"length"}
+    assert np.median(found.samples.gaps) >= 0.005
+
+
+def test_ray_serve_answers_an_object_at_the_route_itself(ray_serve, job):
+    assert StreamingLoad().generate(job(ray_serve, "ray_serve")).completed == 4
