@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple, Self
 
@@ -12,12 +14,13 @@ import pytest
 
 from msprof_plugins.load import StreamingLoad
 from msprof_plugins.load.bodies import Bodies
-from msprof_plugins.load.dialects import DIALECTS, Piece, find_dialect
+from msprof_plugins.load.dialects import DIALECTS, find_dialect
 from pytest_msprof.errors import LoadError
 from pytest_msprof.interfaces import LoadJob, Target
 from pytest_msprof.requests import Request
 from pytest_msprof.workload import Workload
 
+GUIDE = Path(__file__).parents[2] / "docs" / "plugin-guide.md"
 CONFIG = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
 GREEDY = {"generation_config": json.dumps(CONFIG)}
 SAMPLED = {**CONFIG, "top_p": 0.5, "do_sample": True}
@@ -216,32 +219,36 @@ def test_an_error_inside_an_answer_is_a_failure_in_every_dialect(server, ask, en
         ask(endpoint, stream=streams)
 
 
-class Shouting:
-    """An endpoint of somebody else's: words in capitals, one a line, and the last line says so."""
-
-    says_end = True
-
-    def __init__(self, *, streams: bool = True) -> None:
-        self.streams = streams
-
-    def path_for(self, model: str) -> str:
-        return f"/shout/{model}"
-
-    def body(self, request, *, model, options):
-        return {"words": request.prompt.upper(), "most": options["max_tokens"]}
-
-    def read(self, event) -> Piece:
-        return Piece(text=event["word"], finish_reason="stop" if event.get("last") else "")
+@pytest.fixture
+def acme():
+    """Define the dialect that the plugin guide prints, as it is printed."""
+    printed = re.search(r"```python\n(# acme_serving/dialect.py\n.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert printed[1].count("\n") < 50
+    exec(compile(printed[1], str(GUIDE), "exec"), {})
+    yield
+    del DIALECTS["acme"]
 
 
-def test_a_dialect_of_somebody_elses_is_spoken(server, ask, monkeypatch):
-    monkeypatch.setitem(DIALECTS, "shout", Shouting)
-    server.streams({"word": "A"}, {"word": "B", "last": True})
-    found, heard = ask("shout")
-    assert heard.path == "/shout/base"
-    assert heard.body["words"].isupper()
-    assert heard.body["most"] == 4
+@pytest.mark.usefixtures("acme")
+def test_the_dialect_of_the_guide_is_spoken(server, ask):
+    server.streams({"word": "a"}, {}, {"word": " b", "end": "length", "counts": {"in": 3, "out": 2}})
+    found, heard = ask("acme")
+    assert heard.path == "/acme/base/stream"
+    assert heard.body["length"] == 4
+    assert heard.body["greedy"] is True
     assert found.samples.output_tokens.tolist() == [2, 2]
+    assert found.samples.input_tokens.tolist() == [3, 3]
+    assert [len(sample.gaps) for sample in found.samples] == [1, 1]
+
+
+@pytest.mark.usefixtures("acme")
+def test_the_dialect_of_the_guide_tells_failures_and_cut_answers(server, ask):
+    server.streams({"word": "a"})
+    with pytest.raises(LoadError, match="truncated: 2"):
+        ask("acme")
+    server.says({"failure": "no room"})
+    with pytest.raises(LoadError, match=r"error event: 2.*no room"):
+        ask("acme", stream=False)
 
 
 @pytest.mark.parametrize(
