@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from pytest_msprof.json_files import write_json
 from pytest_msprof.summary import StudySummary
+from pytest_msprof.tuning.outcome import Outcome, by_hand
 
-__all__ = ["write_best"]
+__all__ = ["with_config_file", "write_best"]
 
-SCHEMA_VERSION = 1
-"""1: first release."""
+SCHEMA_VERSION = 2
+"""1: first release. 2: `config_file`, `confirmed`, `stopped`."""
 
 
 def write_best(folder: Path, study: StudySummary) -> Path | None:
-    """Write what *study* recommends to `best/<case>/best.json` below *folder*; None where it recommends nothing."""
+    """Write what *study* recommends to `best/<case>/best.json` below *folder*; None where it recommends nothing.
+
+    The file that configures the winner, of engines that have one, is written beside it.
+    """
     if study.winner is None:
         return None
     trial = study.trial(study.winner)
-    place = folder / "best" / re.sub(r"[^A-Za-z0-9_.]+", "-", study.name).strip("-")
+    place = _place(folder, study.name)
     place.mkdir(parents=True, exist_ok=True)
+    if study.config_file:
+        (place / study.config_file).write_text(study.config_text, encoding="utf-8")
     path = place / "best.json"
     write_json(
         path,
@@ -41,11 +48,57 @@ def write_best(folder: Path, study: StudySummary) -> Path | None:
             "metrics": trial.metrics,
             "is_default": trial.number == 0,
             "is_confirmed": any(entry.number == trial.number and entry.runs for entry in study.confirmations),
+            "confirmed": _confirmed(study),
             "against_default": [delta.model_dump(mode="json") for delta in study.deltas],
             "verdict": study.verdict,
+            "stopped": study.stopped,
             "command": study.command,
             "environment": study.environment,
+            "config_file": study.config_file,
             "workload": study.workload.model_dump(mode="json", exclude_defaults=True),
         },
     )
     return path
+
+
+def with_config_file(outcome: Outcome, folder: Path) -> StudySummary:
+    """Return the summary of *outcome* with the file that configures the winner, on a port of everyday.
+
+    The launch's private copy lies in `logs` below *folder*; a command that names it names the one
+    beside `best.json` instead. Where it is gone, pruned or on another machine, there is no file.
+    """
+    study, run = outcome.summary, outcome.run
+    if run is None or not study.config_file:
+        return study
+    source = folder / "logs" / run.launch_id / study.config_file
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return study.model_copy(update={"config_file": ""})
+    kept = str(_place(folder, study.name) / study.config_file)
+    moved = {name: value.replace(str(source), kept) for name, value in study.environment.items()}
+    return study.model_copy(
+        update={
+            "command": study.command.replace(str(source), kept),
+            "environment": moved,
+            "config_text": by_hand(run, text),
+        }
+    )
+
+
+def _place(folder: Path, case: str) -> Path:
+    return folder / "best" / re.sub(r"[^A-Za-z0-9_.]+", "-", case).strip("-")
+
+
+def _confirmed(study: StudySummary) -> list[dict[str, Any]]:
+    """Say of each configuration that was launched afresh how often it failed, and how often it missed a limit."""
+    return [
+        {
+            "role": entry.role,
+            "trial": entry.number,
+            "launches": len(entry.runs) + len(entry.failures),
+            "failed": len(entry.failures),
+            "limits_missed": entry.broken,
+        }
+        for entry in study.confirmations
+    ]

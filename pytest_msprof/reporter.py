@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter"]
 
-WIDTH = 80
 DEFAULT_REPORTS = ("html", "xlsx")
 NO_REPORT = "no"
 
@@ -207,17 +205,19 @@ class Reporter:
             terminalreporter.write_line(line)
 
     def _lines(self, summary: SessionSummary) -> Iterator[str]:
+        from pytest_msprof.study_lines import study_lines, wrapped
+
         for study in summary.studies:
-            yield from _study_lines(study)
+            yield from study_lines(study)
         for comparison in summary.comparisons:
             yield from _comparison_lines(comparison)
         if summary.golden_recorded:
-            yield from _wrapped(f"golden recorded: {', '.join(_short(case) for case in summary.golden_recorded)}")
+            yield from wrapped(f"golden recorded: {', '.join(_short(case) for case in summary.golden_recorded)}")
         hook: Any = self._config.hook
         for lines in hook.pytest_msprof_terminal_lines(summary=summary):
             yield from lines
         for note in self._notes:
-            yield from _wrapped(f"note: {note}")
+            yield from wrapped(f"note: {note}")
         for path in self._reports:
             yield f"report: {_relative(path, self._config)}"
 
@@ -228,51 +228,15 @@ def _measured(config: pytest.Config) -> bool:
     return SESSION in config.stash
 
 
-def _study_lines(study: StudySummary) -> Iterator[str]:
-    from pytest_msprof.display import field_values, load_value, metric_value, shell_command
-
-    states = [trial.state for trial in study.trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    yield from _wrapped(
-        f"study {_short(study.name)}: {len(states)} of {study.n_trials} trials ({counts or 'none yet'})"
-    )
-    if study.stopped:
-        yield from _wrapped(f"stopped: {study.stopped}", indent=9)
-    if study.winner is not None:
-        best = study.trial(study.winner)
-        name = "the default" if best.number == 0 else field_values(best.fields)
-        roles = [entry.role for entry in study.confirmations if entry.number == best.number]
-        name += " (the search's runner-up, ahead when confirmed)" if roles == ["runner-up"] else ""
-        name += "" if best.load is None else f" under {load_value(study.workload, best.load)}"
-        yield from _wrapped(f"best:    {name}", indent=9)
-    for confirmation in study.confirmations:
-        if not confirmation.runs:
-            continue
-        figures = []
-        for metric in dict.fromkeys((study.objective, *study.objectives, *study.subject_to)):
-            values = [run.value(metric) for run in confirmation.runs]
-            figures.append(f"{metric} {metric_value(metric, sum(values) / len(values))}")
-        broken = f", limits missed in {confirmation.broken}" if confirmation.broken else ""
-        ahead = " ← best" if confirmation.number == study.winner and confirmation.role == "runner-up" else ""
-        yield from _wrapped(
-            f"{confirmation.role + ':':<11}{', '.join(figures)} ({_launches(len(confirmation.runs))}{broken}){ahead}",
-            indent=11,
-        )
-    yield from _wrapped(f"verdict: {study.verdict}", indent=9)
-    if study.command:
-        keep = study.winner != 0 and "keep the default" in study.verdict
-        yield "the search's best, for whoever wants it nevertheless:" if keep else "run it:"
-        yield from shell_command(study.command, study.environment).splitlines()
-    yield ""
-
-
 def _comparison_lines(comparison: Comparison) -> Iterator[str]:
     launches = max((delta.launches_current for delta in comparison.deltas), default=0)
     if comparison.golden_missing:
         return
-    yield from _wrapped(f"{_short(comparison.case)}: {comparison.verdict} ({_launches(launches)})")
+    from pytest_msprof.study_lines import WIDTH, wrapped
+
+    yield from wrapped(f"{_short(comparison.case)}: {comparison.verdict} ({_launches(launches)})")
     for reason in comparison.reasons:
-        yield from _wrapped(f"  {reason}", indent=2)
+        yield from wrapped(f"  {reason}", indent=2)
     for line in comparison.summary().splitlines():
         yield f"  {line}"[:WIDTH]
 
@@ -283,10 +247,6 @@ def _launches(number: int) -> str:
 
 def _short(case: str) -> str:
     return case.rpartition("::")[2]
-
-
-def _wrapped(text: str, *, indent: int = 2) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _relative(path: Path, config: pytest.Config) -> Path:

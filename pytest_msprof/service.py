@@ -181,6 +181,7 @@ def _ready(
     service.environment = {
         "engine": engine,
         "port": context.port,
+        **({"config_file": simulator.config_path.name} if simulator.config_path else {}),
         "command": shlex.join(redact([str(part) for part in simulator.command or ()])),
         "variables": redact({k: v for k, v in simulator.env.items() if os.environ.get(k) != v}),
         **redact(dict(simulator.describe())),

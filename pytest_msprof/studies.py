@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_msprof.best_file import write_best
+from pytest_msprof.best_file import with_config_file, write_best
 from pytest_msprof.collection import FACTS, case_of, engine_of, plan_of, slot_of
 from pytest_msprof.errors import LoadError, ServiceError
 from pytest_msprof.known_runs import Condition
@@ -242,7 +242,8 @@ def conclude_item(item: pytest.Function) -> None:
 
 
 def _outcome(session: MsprofSession, study: TuneStudy) -> Outcome:
-    return conclude(study, session.id, session.store.load)
+    found = conclude(study, session.id, session.store.load)
+    return found._replace(summary=with_config_file(found, session.options.folder))
 
 
 def reopened(session: MsprofSession) -> tuple[StudySummary, ...]:

@@ -12,7 +12,7 @@ from pytest_msprof.comparison import Comparison, Delta
 from pytest_msprof.results import Run, Value
 from pytest_msprof.workload import Workload
 
-__all__ = ["Confirmation", "LoadPoint", "SessionSummary", "StudySummary", "TrialRecord"]
+__all__ = ["Confirmation", "Effect", "EffectPoint", "LoadPoint", "SessionSummary", "StudySummary", "TrialRecord"]
 
 
 class _Frozen(BaseModel):
@@ -68,6 +68,31 @@ class Confirmation(_Frozen):
     """Launches that missed a constraint."""
 
 
+class EffectPoint(_Frozen):
+    """The objective at one value of a field, whatever the others are."""
+
+    value: Value
+    mean: float
+    """Expected objective, in its metric's unit."""
+    low: float
+    """It is below this with a probability of 5 %."""
+    high: float
+    """It is above this with a probability of 5 %."""
+
+
+class Effect(_Frozen):
+    """What one field does to the objective."""
+
+    field: str
+    importance: float
+    """Share of the observed variance that goes when the field is held, 0 to 1; shares may overlap."""
+    low: float
+    high: float
+    """The importance lies between these two with a probability of 90 %."""
+    points: tuple[EffectPoint, ...]
+    """The partial dependence, in the order of the field's values."""
+
+
 class StudySummary(_Frozen):
     """One study: what was searched, what came out, and how sure that is."""
 
@@ -100,6 +125,14 @@ class StudySummary(_Frozen):
     """Ready-to-run command line of the winner."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Environment variables the command needs."""
+    config_file: str = ""
+    """Name of the file that configures the winner, empty where the command line says everything."""
+    config_text: str = ""
+    """What stands in that file."""
+    effects: tuple[Effect, ...] = ()
+    """What each field that varied does to the objective, the most important first."""
+    untried: tuple[str, ...] = ()
+    """What was not tried and why, one sentence each."""
     stopped: str = ""
     """Why the search ended before its trials were spent, empty where it did not."""
     notes: tuple[str, ...] = ()

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
+from pytest_msprof import SearchSpace, choice, integers
 from pytest_msprof.comparison import Tolerance, compare, contrast
 from pytest_msprof.display import change, field_values, interval
 from pytest_msprof.results import Distribution, Run, Value
@@ -15,7 +17,9 @@ from pytest_msprof.side_by_side import SideBySide
 from pytest_msprof.side_comparison import compare_sources
 from pytest_msprof.sources import Figures, Source
 from pytest_msprof.sources.quantities import quantity
-from pytest_msprof.summary import Confirmation, SessionSummary, StudySummary, TrialRecord
+from pytest_msprof.summary import Confirmation, Effect, SessionSummary, StudySummary, TrialRecord
+from pytest_msprof.tuning.effects import effects
+from pytest_msprof.tuning.ranking import Measured
 from pytest_msprof.workload import Workload
 
 STARTED = datetime(2026, 3, 9, 14, 5, tzinfo=UTC)
@@ -181,9 +185,39 @@ def sample_study(**changes: object) -> StudySummary:
         verdict=f"{field_values(WINNER)}: output_throughput {change(deltas[0].change)} "
         f"(95 % interval {interval(deltas[0].low, deltas[0].high)}) against the default",
         command=COMMAND,
+        effects=sample_effects(),
+        untried=(
+            "3 proposals, refused before a start: 'num_blocks > 9' with num_blocks=8 is not met",
+            "num_blocks: nothing from 8 to 22",
+        ),
+        stopped="the expected improvement stayed below 1 % for 10 suggestions",
+        config_file="config.yaml",
+        config_text='model: "models/tiny-qwen2"\nport: 8000\ncb-num-blocks: 112\n',
         environment={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
     )
     return study.model_copy(update=changes)
+
+
+def sample_effects() -> tuple[Effect, ...]:
+    """Return what the fields of the sample study do, as its trials and launches say."""
+    space = SearchSpace(
+        choice("continuous_batching", [False, True]),
+        integers("num_blocks", 8, 128, log=True, when="continuous_batching"),
+        integers("batch_tokens", 16, 1024, log=True, when="continuous_batching"),
+        choice("dtype", ["bfloat16", "float32"]),
+    )
+    kinds = {
+        "continuous_batching": CategoricalDistribution([False, True]),
+        "num_blocks": IntDistribution(8, 128, log=True),
+        "batch_tokens": IntDistribution(16, 1024, log=True),
+        "dtype": CategoricalDistribution(["bfloat16", "float32"]),
+    }
+    trials = [
+        Measured(trial.fields, {name: kinds[name] for name in trial.fields}, trial.value, {})
+        for trial in sample_trials()
+        if trial.value is not None
+    ]
+    return effects(trials, space)
 
 
 def even_study() -> StudySummary:

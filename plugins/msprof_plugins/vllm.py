@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,8 +11,9 @@ from msprof_plugins.interpreters import Engine
 from msprof_plugins.local_server import LocalServer, option
 from pytest_msprof import OptimizerConfigField, choice, integers, steps
 from pytest_msprof.http_client import ask
+from pytest_msprof.redaction import redact
 
-__all__ = ["FIELDS", "VLLM", "VllmSimulator"]
+__all__ = ["FIELDS", "VLLM", "VllmSimulator", "as_config_file"]
 
 VLLM = Engine(
     name="vllm",
@@ -38,6 +40,7 @@ FIELDS: tuple[OptimizerConfigField, ...] = (
 """What can be tuned, with ranges for a small model on a small machine; a study may set its own."""
 
 VARIABLES = {"kv_cache_space": "VLLM_CPU_KVCACHE_SPACE", "omp_threads_bind": "VLLM_CPU_OMP_THREADS_BIND"}
+CONFIG_FILE = "config.yaml"
 DEVELOPER = "VLLM_SERVER_DEV_MODE"
 ONE_WAY_FLAGS = ("enforce_eager",)
 
@@ -76,6 +79,20 @@ class VllmSimulator(LocalServer):
                 arguments += option(name, value, negated=name not in ONE_WAY_FLAGS)
         return arguments
 
+    def update_config(self, params: Iterable[OptimizerConfigField] | None = None) -> bool:
+        """Write the options as a file for `vllm serve --config`, too: what a deployment keeps.
+
+        The launch itself goes by the command line.
+        """
+        if not super().update_config(tuple(params or ())):
+            return False
+        if self.config_path is None and self.context is not None:
+            self.update_command()
+            written = redact([str(part) for part in self.command or ()])
+            self._config_path = self.context.folder / CONFIG_FILE
+            self._config_path.write_text(as_config_file(written[written.index("serve") + 1 :]), encoding="utf-8")
+        return True
+
     def reset_cache(self) -> bool:
         """Empty the prefix cache; vLLM lets nobody do that unless VLLM_SERVER_DEV_MODE is set."""
         return self.env.get(DEVELOPER) == "1" and ask(f"{self.root_url}/reset_prefix_cache", {}).ok
@@ -85,6 +102,30 @@ class VllmSimulator(LocalServer):
         answer = ask(f"{self.root_url}/version")
         build = answer.body.get("version", "") if answer.ok and isinstance(answer.body, dict) else ""
         return {**super().describe(), "build": build}
+
+
+def as_config_file(arguments: Sequence[str]) -> str:
+    """Return the arguments of `vllm serve` as the YAML that its `--config` reads: the model, then one option a line.
+
+    A scalar of JSON is one of YAML; numbers and flags stand bare, and an object is a JSON text as on the command line.
+    """
+    model, *rest = arguments
+    lines = [f"model: {json.dumps(model)}"]
+    while rest:
+        flag = rest.pop(0).removeprefix("--")
+        if rest and not rest[0].startswith("--"):
+            lines.append(f"{flag}: {_scalar(rest.pop(0))}")
+        else:
+            lines.append(f"{flag.removeprefix('no-')}: {json.dumps(not flag.startswith('no-'))}")
+    return "\n".join([*lines, ""])
+
+
+def _scalar(text: str) -> str:
+    try:
+        float(text)
+    except ValueError:
+        return json.dumps(text)
+    return text
 
 
 def _settings() -> Any:

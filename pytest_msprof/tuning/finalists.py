@@ -12,7 +12,7 @@ from pytest_msprof.tuning.trial_log import facts_of
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-__all__ = ["Finalists"]
+__all__ = ["Finalists", "measured_of"]
 
 
 class Finalists:
@@ -30,18 +30,26 @@ class Finalists:
         return dict(self._found)
 
     def _ranked(self, finished: Sequence[FrozenTrial]) -> dict[Role, int]:
-        known = [trial for trial in finished if _was_measured(trial)]
-        trials = [
-            Measured(
-                trial.params, trial.distributions, trial.value or 0.0, self._plan.violations(facts_of(trial)["metrics"])
-            )
-            for trial in known
-        ]
-        best = [known[place].user_attrs["number"] for place in ranked(trials, maximize=self._plan.maximize)]
+        known = measured_of(self._plan, finished)
+        best = [known[place][0] for place in ranked([trial for _, trial in known], maximize=self._plan.maximize)]
         found: dict[Role, int] = dict(zip(ROLES[:2], best, strict=False))
-        if any(trial.user_attrs["number"] == 0 for trial in known):
+        if any(number == 0 for number, _ in known):
             found["default"] = 0
         return found
+
+
+def measured_of(plan: TunePlan, finished: Sequence[FrozenTrial]) -> list[tuple[int, Measured]]:
+    """Return the trials that were measured, by their numbers, as models of the space read them."""
+    return [
+        (
+            trial.user_attrs["number"],
+            Measured(
+                trial.params, trial.distributions, trial.value or 0.0, plan.violations(facts_of(trial)["metrics"])
+            ),
+        )
+        for trial in finished
+        if _was_measured(trial)
+    ]
 
 
 def _was_measured(trial: FrozenTrial) -> bool:

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GaussianProcess"]
+__all__ = ["GaussianProcess", "matern"]
 
 Array = NDArray[np.floating]
 
@@ -58,7 +58,7 @@ class GaussianProcess:
             options={"maxiter": FIT_STEPS},
         )
         lengths, noise = np.exp(found.x[:-1]), float(np.exp(found.x[-1]))
-        kernel = _matern(squares / lengths**2) + (noise**2 + JITTER) * np.eye(len(points))
+        kernel = matern(squares / lengths**2) + (noise**2 + JITTER) * np.eye(len(points))
         factor = np.linalg.cholesky(kernel)
         weights = np.linalg.solve(factor.T, np.linalg.solve(factor, targets))
         return cls(points, lengths, noise, factor, weights, centre, scale)
@@ -66,13 +66,13 @@ class GaussianProcess:
     def predict(self, points: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the function at *points*, shape ``(m, d)``."""
         squares = (points[:, None, :] - self.points[None, :, :]) ** 2 / self.lengths**2
-        cross = _matern(squares)
+        cross = matern(squares)
         solved = np.linalg.solve(self.factor, cross.T)
         variance = np.maximum(1.0 - np.sum(solved**2, axis=0), 1e-12)
         return self.centre + self.scale * (cross @ self.weights), self.scale * np.sqrt(variance)
 
 
-def _matern(scaled_squares: Array) -> Array:
+def matern(scaled_squares: Array) -> Array:
     """Return the Matérn 5/2 kernel from squared, scaled differences, shape ``(n, m, d)``."""
     distance = np.sqrt(np.sum(scaled_squares, axis=-1))
     return np.asarray((1 + SQRT5 * distance + 5 / 3 * distance**2) * np.exp(-SQRT5 * distance))

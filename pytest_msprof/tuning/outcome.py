@@ -11,11 +11,13 @@ from pytest_msprof.display import change, field_values, load_value, metric_value
 from pytest_msprof.errors import MsprofError
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
+from pytest_msprof.tuning.effects import effects
 from pytest_msprof.tuning.plan import Role, TunePlan
 from pytest_msprof.tuning.stopping import failure_classes
 from pytest_msprof.tuning.study import TuneStudy
+from pytest_msprof.tuning.untried import untried
 
-__all__ = ["Outcome", "conclude"]
+__all__ = ["Outcome", "by_hand", "conclude"]
 
 PORT = "8000"
 """Stands in a command for the port that one launch happened to get."""
@@ -27,6 +29,8 @@ class Outcome(NamedTuple):
     summary: StudySummary
     failure: str
     """Why the result fails, empty when it passes."""
+    run: Run | None = None
+    """A run of the winner, whose command the summary shows."""
 
 
 def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> Outcome:
@@ -40,7 +44,9 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
         verdict = f"as an earlier session confirmed: {verdict}"
         failure = failure and verdict
     facts = study.attributes
-    command, environment = _command(confirmations, records, winner, load)
+    run = _run_of(confirmations, records, winner, load)
+    command, environment = _command(run)
+    stopped = study.stopped()
     return Outcome(
         StudySummary(
             name=facts.get("case", study.name),
@@ -62,9 +68,13 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
             verdict=verdict,
             command=command,
             environment=environment,
-            stopped=study.stopped(),
+            config_file=run.environment.get("config_file", "") if run else "",
+            effects=effects(study.measured(_launched(plan, confirmations)), plan.space),
+            untried=untried(plan, records, study.refused(), stopped),
+            stopped=stopped,
         ),
         failure,
+        run,
     )
 
 
@@ -136,6 +146,13 @@ def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapp
 
 def _launches(confirmation: Confirmation) -> int:
     return len(confirmation.runs) + len(confirmation.failures)
+
+
+def _launched(plan: TunePlan, confirmations: Sequence[Confirmation]) -> dict[int, list[float]]:
+    """Return the objective of each confirming launch, by trial: what differs between them is noise."""
+    return {
+        entry.number: [run.value(run.as_objective(plan.objective)) for run in entry.runs] for entry in confirmations
+    }
 
 
 def _mean(confirmation: Confirmation, name: str) -> float:
@@ -257,22 +274,30 @@ def _excess(plan: TunePlan, record: TrialRecord) -> float:
     return max(plan.violations(record.metrics).values(), default=0.0)
 
 
-def _command(
+def _run_of(
     confirmations: Sequence[Confirmation],
     records: Sequence[TrialRecord],
     winner: int | None,
     load: Callable[[str], Run],
-) -> tuple[str, dict[str, str]]:
-    """Return how to start the winner by hand: what the engine itself was started with, on a port of everyday."""
-    confirmed = _role(confirmations, winner)
+) -> Run | None:
+    """Return a run of the winner: one that confirmed it, else the search's own."""
+    if confirmed := _role(confirmations, winner):
+        return confirmed.runs[0]
     run_ids = [run_id for record in records if record.number == winner for run_id in record.run_ids]
-    run = confirmed.runs[0] if confirmed else next(filter(None, (_loaded(load, run_id) for run_id in run_ids)), None)
+    return next(filter(None, (_loaded(load, run_id) for run_id in run_ids)), None)
+
+
+def _command(run: Run | None) -> tuple[str, dict[str, str]]:
+    """Return how to start the winner by hand: what the engine itself was started with, on a port of everyday."""
     if run is None:
         return "", {}
     variables: dict[str, Any] = run.environment.get("variables", {})
+    return by_hand(run, run.environment.get("command", "")), {
+        name: by_hand(run, value) for name, value in variables.items()
+    }
+
+
+def by_hand(run: Run, text: Value) -> str:
+    """Return *text* of a launch with a port of everyday in place of the one that it happened to get."""
     port = run.environment.get("port", 0)
-
-    def by_hand(value: Value) -> str:
-        return re.sub(rf"(?<!\d){port}(?!\d)", PORT, str(value)) if port else str(value)
-
-    return by_hand(run.environment.get("command", "")), {name: by_hand(value) for name, value in variables.items()}
+    return re.sub(rf"(?<!\d){port}(?!\d)", PORT, str(text)) if port else str(text)

@@ -16,7 +16,7 @@ from pytest_msprof.space import MOST_COUNTED, SearchSpace
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["completed", "parameters", "suggest", "to_parameter", "unseen"]
+__all__ = ["completed", "configured", "from_parameter", "parameters", "suggest", "to_parameter", "unseen"]
 
 Refusal = Callable[[Mapping[str, Value]], bool]
 """Says whether a configuration is not to be tried, for what others came to."""
@@ -51,11 +51,16 @@ def completed(
         if space.is_active(entry.name, values):
             if entry.name not in given:
                 return None
-            values[entry.name] = _from_parameter(entry, given[entry.name])
+            values[entry.name] = from_parameter(entry, given[entry.name])
     resolved = space.resolve(values)
     if not _is_fresh(space, resolved, known, is_refused):
         return None
     return {name: given[name] for name in values}
+
+
+def configured(space: SearchSpace, given: Mapping[str, Any]) -> dict[str, Value]:
+    """Return the configuration of a trial whose parameters Optuna stores as *given*."""
+    return space.resolve({name: from_parameter(space[name], value) for name, value in given.items() if name in space})
 
 
 def unseen(
@@ -95,7 +100,7 @@ def _drawn(space: SearchSpace, generator: random.Random) -> dict[str, Value]:
 
 
 def _chosen(trial: Trial, entry: OptimizerConfigField) -> Value:
-    return _from_parameter(entry, _suggested(trial, entry))
+    return from_parameter(entry, _suggested(trial, entry))
 
 
 def _suggested(trial: Trial, entry: OptimizerConfigField) -> Any:
@@ -117,7 +122,7 @@ def to_parameter(entry: OptimizerConfigField, value: Value) -> Any:
     return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
 
 
-def _from_parameter(entry: OptimizerConfigField, parameter: Any) -> Value:
+def from_parameter(entry: OptimizerConfigField, parameter: Any) -> Value:
     """Return the value that Optuna stores as *parameter*."""
     options = entry.options
     if options is None:

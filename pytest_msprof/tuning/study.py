@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import TrialRecord
 from pytest_msprof.tuning.confirmations import Confirmations
-from pytest_msprof.tuning.finalists import Finalists
+from pytest_msprof.tuning.finalists import Finalists, measured_of
 from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import Role, TunePlan
 from pytest_msprof.tuning.prior import fitted
-from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
+from pytest_msprof.tuning.proposals import completed, configured, parameters, suggest, unseen
+from pytest_msprof.tuning.ranking import Measured
 from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
 from pytest_msprof.tuning.stopping import reason_to_stop
 from pytest_msprof.tuning.trial_log import STOPPED, TrialLog, facts_of, quiet
@@ -126,6 +128,20 @@ class TuneStudy:
     def ranking(self) -> dict[Role, int]:
         """Return the trials to confirm: the two that are most likely the best feasible ones, and the default."""
         return self._finalists.among(self._log.finished())
+
+    def measured(self, again: Mapping[int, Sequence[float]] = MappingProxyType({})) -> list[Measured]:
+        """Return the trials that were measured, as models of the space read them.
+
+        *again* has the objective of further launches, by the number of their trial.
+        """
+        found = measured_of(self.plan, self._log.finished())
+        further = [trial._replace(value=value) for number, trial in found for value in again.get(number, ())]
+        return [*(trial for _, trial in found), *further]
+
+    def refused(self) -> list[dict[str, Value]]:
+        """Return the proposals that broke a condition of the space, so that nothing was started for them."""
+        drawn = [trial for trial in self._log.trials() if "refused" in trial.user_attrs]
+        return [configured(self.plan.space, trial.params) for trial in drawn]
 
     def to_confirm(self) -> dict[Role, int]:
         """Return the ranked trials by role, each once: a winner or runner-up that is the default is the default.

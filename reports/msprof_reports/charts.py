@@ -6,15 +6,29 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 from statistics import fmean, geometric_mean
 
-from msprof_reports.findings import figure, higher_is_better
+from msprof_reports.findings import figure
 from pytest_msprof.comparison import Delta
 from pytest_msprof.display import change, field_values, interval, metric_value
 from pytest_msprof.metrics import METRICS
+from pytest_msprof.search_facts import best_so_far
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
 
-__all__ = ["axis_unit", "element", "interval_chart", "launch_chart", "trial_chart"]
+__all__ = [
+    "FLOOR",
+    "TOP",
+    "Scale",
+    "axis_unit",
+    "element",
+    "height",
+    "interval_chart",
+    "launch_chart",
+    "percentage",
+    "rules",
+    "trial_chart",
+]
 
 TOP, FLOOR, FAILED_LINE, LABEL_LINE = 26, 176, 196, 218
 """Heights in the trial chart: highest value, lowest value, failed trials, trial numbers."""
@@ -67,7 +81,7 @@ def trial_chart(study: StudySummary) -> str:
     scale = Scale.over(values, from_zero=True)
     across = {trial.number: (index + 0.5) / len(trials) for index, trial in enumerate(trials)}
     parts = [
-        *_rules(scale, study.objective),
+        *rules(scale, study.objective),
         *_best_so_far(study, scale, across),
         *(_mark(study, trial, scale, across[trial.number]) for trial in trials),
         *_names(study, scale, across),
@@ -91,35 +105,27 @@ def axis_unit(name: str, high: float) -> tuple[float, str]:
     return (0.01, "%") if known.unit == "1" else (1.0, known.unit)
 
 
-def _height(scale: Scale, value: float) -> float:
+def height(scale: Scale, value: float) -> float:
+    """Return how far down *value* stands in a chart between TOP and FLOOR."""
     return FLOOR - (FLOOR - TOP) * scale.place(value)
 
 
-def _rules(scale: Scale, name: str) -> Iterator[str]:
+def rules(scale: Scale, name: str) -> Iterator[str]:
+    """Draw the horizontal lines of a chart of the metric *name*, with their figures."""
     factor, _ = axis_unit(name, scale.high)
     for tick in scale.ticks:
-        y = _height(scale, tick)
+        y = height(scale, tick)
         yield element("line", x1="0", x2="100%", y1=y, y2=y, class_="rule")
         yield element("text", f"{tick / factor:,.6g}", x=-8, y=y + 4, class_="tick end")
 
 
 def _best_so_far(study: StudySummary, scale: Scale, across: dict[int, float]) -> Iterator[str]:
-    higher = higher_is_better(study.objective, study)
-    best: float | None = None
-    start = 0.0
-    for trial in study.trials:
-        value = _value(trial)
-        if trial.state != "measured" or value is None:
-            continue
-        if best is not None and (value <= best if higher else value >= best):
-            continue
-        x, y = across[trial.number], _height(scale, value)
-        if best is not None:
-            yield _line(start, _height(scale, best), x, _height(scale, best), "best")
-            yield _line(x, _height(scale, best), x, y, "best")
-        start, best = x, value
-    if best is not None:
-        yield _line(start, _height(scale, best), 1.0, _height(scale, best), "best")
+    course = best_so_far(study)
+    for step, following in zip_longest(course, course[1:]):
+        y, end = height(scale, step.value), across[following.number] if following else 1.0
+        yield _line(across[step.number], y, end, y, "best")
+        if following:
+            yield _line(end, y, end, height(scale, following.value), "best")
 
 
 def _mark(study: StudySummary, trial: TrialRecord, scale: Scale, x: float) -> str:
@@ -128,10 +134,10 @@ def _mark(study: StudySummary, trial: TrialRecord, scale: Scale, x: float) -> st
     what = trial.reason or trial.state if value is None else metric_value(study.objective, value)
     title = element("title", f"trial {trial.number}: {what}\n{field_values(trial.fields)}"[:600])
     if value is None:
-        shape = element("text", CROSS, x=_percent(x), y=FAILED_LINE + 5, class_=f"cross {trial.state}")
+        shape = element("text", CROSS, x=percentage(x), y=FAILED_LINE + 5, class_=f"cross {trial.state}")
         return element("g", title, shape)
     ring = " winner" if trial.number == study.winner else ""
-    x_place, y = _percent(x), _height(scale, value)
+    x_place, y = percentage(x), height(scale, value)
     return element("circle", title, cx=x_place, cy=y, r=radius + bool(ring), class_=f"dot {trial.state}{ring}")
 
 
@@ -142,13 +148,13 @@ def _names(study: StudySummary, scale: Scale, across: dict[int, float]) -> Itera
             continue
         x = across[trial.number]
         anchor = "start" if x < EDGE else "end" if x > 1 - EDGE else "middle"
-        yield element("text", name, x=_percent(x), y=_height(scale, value) - 12, class_=f"name {anchor} halo")
+        yield element("text", name, x=percentage(x), y=height(scale, value) - 12, class_=f"name {anchor} halo")
 
 
 def _numbers(trials: Sequence[TrialRecord], across: dict[int, float]) -> Iterator[str]:
     every = max(1, math.ceil(len(trials) / 12))
     for trial in trials[::every]:
-        yield element("text", str(trial.number), x=_percent(across[trial.number]), y=LABEL_LINE, class_="tick middle")
+        yield element("text", str(trial.number), x=percentage(across[trial.number]), y=LABEL_LINE, class_="tick middle")
 
 
 def launch_chart(study: StudySummary) -> str:
@@ -170,7 +176,7 @@ def _values(confirmation: Confirmation, name: str) -> list[float]:
 def _grid(scale: Scale, name: str, bottom: float) -> Iterator[str]:
     factor, _ = axis_unit(name, scale.high)
     for index, tick in enumerate(scale.ticks):
-        x = _percent(scale.place(tick))
+        x = percentage(scale.place(tick))
         anchor = "start" if index == 0 else "end" if index == len(scale.ticks) - 1 else "middle"
         yield element("line", x1=x, x2=x, y1=0, y2=bottom, class_="rule")
         yield element("text", f"{tick / factor:,.6g}", x=x, y=bottom + 18, class_=f"tick {anchor}")
@@ -191,7 +197,7 @@ def _launches(
     for value in values:
         title = element("title", metric_value(study.objective, value))
         state = "winner" if entry.number == study.winner else "other"
-        yield element("circle", title, cx=_percent(scale.place(value)), cy=y, r=5, class_=f"launch {state}")
+        yield element("circle", title, cx=percentage(scale.place(value)), cy=y, r=5, class_=f"launch {state}")
     yield _line(scale.place(mean), y - 10, scale.place(mean), y + 10, "mean")
 
 
@@ -202,11 +208,11 @@ def interval_chart(delta: Delta, reach: float) -> str:
     parts = []
     if delta.tolerance is not None:
         left, right = _within(-delta.tolerance, reach), _within(delta.tolerance, reach)
-        parts.append(element("rect", x=_percent(left), width=_percent(right - left), y=1, height=16, class_="band"))
+        parts.append(element("rect", x=percentage(left), width=percentage(right - left), y=1, height=16, class_="band"))
     parts.append(_line(0.5, 0, 0.5, 18, "zero"))
     if delta.low is not None and delta.high is not None:
         parts.append(_line(_within(delta.low, reach), 9, _within(delta.high, reach), 9, "span"))
-    parts.append(element("circle", cx=_percent(_within(delta.change, reach)), cy=9, r=3.5, class_="point"))
+    parts.append(element("circle", cx=percentage(_within(delta.change, reach)), cy=9, r=3.5, class_="point"))
     label = f"{change(delta.change)}, interval {interval(delta.low, delta.high)}"
     return element("svg", *parts, class_=f"interval {delta.verdict}", role="img", aria_label=label, height=18)
 
@@ -216,10 +222,11 @@ def _within(value: float, reach: float) -> float:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return element("line", x1=_percent(x1), y1=y1, x2=_percent(x2), y2=y2, class_=kind)
+    return element("line", x1=percentage(x1), y1=y1, x2=percentage(x2), y2=y2, class_=kind)
 
 
-def _percent(share: float) -> str:
+def percentage(share: float) -> str:
+    """Return a place across as SVG writes it."""
     return f"{100 * share:.4g}%"
 
 

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple, get_args
 from pytest_msprof.comparison import Comparison, Verdict
 from pytest_msprof.display import change
 from pytest_msprof.errors import MetricMissing, UnknownName
-from pytest_msprof.metrics import METRICS
 from pytest_msprof.results import Run, Value
+from pytest_msprof.search_facts import higher_is_better
 from pytest_msprof.summary import Confirmation, SessionSummary, StudySummary, TrialRecord
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "environments",
     "figure",
     "gravity",
-    "higher_is_better",
     "ranked",
     "session_findings",
     "study_finding",
@@ -144,14 +143,6 @@ def _studies(studies: tuple[StudySummary, ...]) -> Iterator[Finding]:
 def _count(number: int, noun: str) -> str:
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
-
-
-def higher_is_better(name: str, study: StudySummary | None = None) -> bool:
-    """Return the direction of a metric; for one that is not in our table, what its delta says."""
-    if entry := METRICS.get(name.partition(".")[0]):
-        return entry.better == "higher"
-    said = (delta.better for delta in study.deltas if delta.metric == name) if study else iter(())
-    return next(said, None) != "lower"
 
 
 def ranked(study: StudySummary) -> list[TrialRecord]:

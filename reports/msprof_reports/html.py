@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from msprof_reports import charts, courses, findings
+from msprof_reports import charts, courses, effect_charts, findings, study_charts
 from msprof_reports.pages import page_environment
-from pytest_msprof import display
+from pytest_msprof import display, search_facts
 from pytest_msprof.comparison import Comparison, Delta
 from pytest_msprof.results import Value
 from pytest_msprof.summary import SessionSummary, StudySummary
@@ -62,20 +62,29 @@ def render(summary: SessionSummary) -> str:
     environment.globals |= {
         "ABSENT": display.ABSENT,
         "axis": _axis,
+        "axis_of": _axis_of,
         "course_chart": lambda run: Markup(courses.course_chart(run)),  # noqa: S704 - escapes itself
         "comparison_verdict": findings.comparison_verdict,
+        "effect_chart": lambda study, effect: Markup(effect_charts.effect_chart(study, effect)),  # noqa: S704 - escapes itself
+        "failures_by_class": search_facts.failures_by_class,
         "figure": findings.figure,
+        "front_chart": lambda *of: Markup(study_charts.front_chart(*of)),  # noqa: S704 - escapes itself
+        "importance": effect_charts.importance,
         "glyph": GLYPHS.get,
         "interval_chart": lambda delta, reach: Markup(charts.interval_chart(delta, reach)),  # noqa: S704 - escapes itself
         "launch_chart": lambda study: Markup(charts.launch_chart(study)),  # noqa: S704 - escapes itself
         "limit": _limit,
         "metric_value": display.metric_value,
+        "minutes_chart": lambda study: Markup(study_charts.minutes_chart(study)),  # noqa: S704 - escapes itself
         "misses": _misses,
+        "on_the_front": search_facts.on_the_front,
         "ranked": findings.ranked,
         "reach": _reach,
+        "reach_of": effect_charts.reach,
         "seconds": display.seconds,
         "shell_command": display.shell_command,
         "study_finding": findings.study_finding,
+        "tradeoffs_of": search_facts.tradeoffs_of,
         "trial_chart": lambda study: Markup(charts.trial_chart(study)),  # noqa: S704 - escapes itself
     }
     columns, facts = findings.environments(summary)
@@ -123,8 +132,14 @@ def _axis(study: StudySummary) -> str:
     return charts.axis_unit(study.objective, max(values, default=1.0))[1]
 
 
+def _axis_of(study: StudySummary, name: str) -> str:
+    """Return the unit on the axis of another metric of a study."""
+    values = [value for trial in study.trials if (value := trial.metrics.get(name)) is not None]
+    return charts.axis_unit(name, max(values, default=1.0))[1]
+
+
 def _limit(study: StudySummary, name: str) -> str:
-    sign = "≥" if findings.higher_is_better(name, study) else "≤"
+    sign = "≥" if search_facts.higher_is_better(name, study) else "≤"
     return f"{sign} {display.metric_value(name, study.subject_to[name])}"
 
 
@@ -133,7 +148,7 @@ def _misses(study: StudySummary, name: str, value: float | None) -> bool:
     if value is None or name not in study.subject_to:
         return False
     limit: Any = study.subject_to[name]
-    return bool(value < limit if findings.higher_is_better(name, study) else value > limit)
+    return bool(value < limit if search_facts.higher_is_better(name, study) else value > limit)
 
 
 def _reach(comparison: Comparison) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from openpyxl import Workbook
 
-from msprof_reports.cells import CHANGE, DATE, FIGURE, SHARE, Column, delta_cells, fill, number_format
+from msprof_reports.cells import CHANGE, DATE, FIGURE, SHARE, Column, Figure, delta_cells, fill, number_format
 from msprof_reports.findings import (
     comparison_verdict,
     environments,
@@ -22,6 +22,7 @@ from pytest_msprof.comparison import Delta
 from pytest_msprof.display import field_values
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.results import Value
+from pytest_msprof.search_facts import on_the_front, tradeoffs_of
 from pytest_msprof.summary import SessionSummary, StudySummary
 
 __all__ = ["write_xlsx"]
@@ -54,6 +55,7 @@ def _workbook(summary: SessionSummary) -> Workbook:
     book.remove(book.worksheets[0])
     fill(book.create_sheet("Summary"), (Column("fact"), Column("value")), _summary_rows(summary))
     fill(book.create_sheet("Studies"), _study_columns(summary.studies), _study_rows(summary.studies))
+    fill(book.create_sheet("Effects"), EFFECT_COLUMNS, _effect_rows(summary.studies))
     fill(book.create_sheet("Comparisons"), COMPARISON_COLUMNS, _comparison_rows(summary))
     fill(book.create_sheet("Runs"), _run_columns(), _run_rows(summary))
     names, facts = environments(summary)
@@ -69,6 +71,7 @@ def _summary_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
         yield f"{study.name}: verdict", study.verdict
         yield f"{study.name}: command", study.command
         yield from ((f"{study.name}: variable {name}", value) for name, value in study.environment.items())
+        yield from _study_facts(study)
     yield from (("golden recorded", case) for case in summary.golden_recorded)
     yield "session", summary.session_id
     yield "started", summary.started_at
@@ -77,16 +80,29 @@ def _summary_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
     yield "engines", ", ".join(summary.engines)
 
 
+def _study_facts(study: StudySummary) -> Iterator[Sequence[Value]]:
+    if study.config_file:
+        yield f"{study.name}: {study.config_file}", study.config_text
+    if study.stopped:
+        yield f"{study.name}: stopped", study.stopped
+    for entry in study.confirmations:
+        launches = len(entry.runs) + len(entry.failures)
+        yield f"{study.name}: {entry.role}", f"limits missed in {entry.broken} of {launches} launches"
+    yield from ((f"{study.name}: not tried", sentence) for sentence in study.untried)
+
+
 def _field_names(studies: Sequence[StudySummary]) -> list[str]:
     return list(dict.fromkeys(name for study in studies for trial in study.trials for name in trial.fields))
 
 
 def _metric_names(studies: Sequence[StudySummary]) -> list[str]:
-    return list(dict.fromkeys(name for study in studies for name in (study.objective, *study.subject_to)))
+    return list(
+        dict.fromkeys(name for study in studies for name in (study.objective, *study.objectives, *study.subject_to))
+    )
 
 
 def _study_columns(studies: Sequence[StudySummary]) -> tuple[Column, ...]:
-    plain = ("study", "engine", "trial", "role")
+    plain = ("study", "engine", "trial", "role", "on the front")
     metrics = (Column(_with_unit(name), number_format(name)) for name in _metric_names(studies))
     rest = ("took (s)", "failure", "reason", "end of the log")
     return (
@@ -101,6 +117,7 @@ def _study_columns(studies: Sequence[StudySummary]) -> tuple[Column, ...]:
 def _study_rows(studies: Sequence[StudySummary]) -> Iterable[Sequence[Value]]:
     metrics, fields = _metric_names(studies), _field_names(studies)
     for study in studies:
+        front = on_the_front(study) if tradeoffs_of(study) else ()
         for trial in ranked(study):
             values = {study.objective: trial.value, **trial.metrics}
             roles = [name for name, number in (("winner", study.winner), ("default", 0)) if trial.number == number]
@@ -109,6 +126,7 @@ def _study_rows(studies: Sequence[StudySummary]) -> Iterable[Sequence[Value]]:
                 study.engine,
                 trial.number,
                 " and ".join(roles),
+                trial.number in front,
                 trial.state,
                 *(values.get(name) for name in metrics),
                 *(trial.fields.get(name) for name in fields),
@@ -117,6 +135,25 @@ def _study_rows(studies: Sequence[StudySummary]) -> Iterable[Sequence[Value]]:
                 trial.reason,
                 trial.log_tail,
             ]
+
+
+EFFECT_COLUMNS = (
+    *map(Column, ("study", "field")),
+    *(Column(name, SHARE) for name in ("importance", "importance, low", "importance, high")),
+    *map(Column, ("value", "objective")),
+    *(Column(name, FIGURE) for name in ("mean", "low", "high")),
+)
+"""One row a value of a field: the partial dependence. Low and high enclose 90 %."""
+
+
+def _effect_rows(studies: Sequence[StudySummary]) -> Iterator[Sequence[Value]]:
+    for study in studies:
+        shown = number_format(study.objective)
+        for effect in study.effects:
+            head = (study.name, effect.field, effect.importance, effect.low, effect.high)
+            for point in effect.points:
+                figures = (Figure(value, shown) for value in (point.mean, point.low, point.high))
+                yield (*head, point.value, _with_unit(study.objective), *figures)
 
 
 COMPARISON_COLUMNS = (

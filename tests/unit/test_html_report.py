@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from report_samples import CHAT, even_study, hostile_session, launches, measured_run, sample_session, sample_study
 
-from msprof_reports import pytest_msprof_write_report
+from msprof_reports import charts, pytest_msprof_write_report
 from msprof_reports.courses import course_chart
+from msprof_reports.effect_charts import effect_chart
 from msprof_reports.html import render, write_html
+from msprof_reports.study_charts import front_chart, minutes_chart
 from pytest_msprof.comparison import Tolerance, compare
 from pytest_msprof.distributions import SteadyState
 from pytest_msprof.series import Series
@@ -93,10 +95,51 @@ def test_a_failed_trial_shows_its_class_and_the_end_of_its_log():
 
 
 def test_every_trial_has_a_mark_in_the_chart_and_a_row_in_the_table():
-    page = page_of()
+    page = Outline(charts.trial_chart(sample_study()))
     marks = [attrs for tag, attrs in page.tags if tag == "circle" and "dot" in (attrs.get("class") or "")]
     crosses = [attrs for tag, attrs in page.tags if "cross failed" in (attrs.get("class") or "")]
     assert (len(marks), len(crosses)) == (11, 1)
+
+
+def test_the_search_is_drawn_over_the_minutes_that_its_trials_took():
+    study = sample_study()
+    dots = [attrs for tag, attrs in Outline(minutes_chart(study)).tags if tag == "circle"]
+    assert [round(float(dot["cx"].rstrip("%"))) for dot in dots] == [13, 25, 58]
+    assert minutes_chart(study.model_copy(update={"trials": ()})) == ""
+
+
+def test_the_front_is_what_no_trial_beats_in_both():
+    study = sample_study()
+    page = Outline(front_chart(study, "output_throughput", "ttft.p50"))
+    assert len([tag for tag, _ in page.tags if tag == "circle"]) == 11
+    assert "limit" in page.text
+    assert "what no trial beats in both: 3, 7" in page_of().text
+    assert front_chart(study, "output_throughput", "energy") == ""
+
+
+def test_several_objectives_are_drawn_against_the_first():
+    study = sample_study(objective="score", objectives={"output_throughput": 1.0, "ttft.p50": 2.0}, front=(3, 7))
+    assert "output_throughput , token/s, against ttft.p50 , s" in page_of(studies=(study,)).text
+
+
+def test_each_field_has_a_chart_with_its_importance_and_the_doubt_about_it():
+    study = sample_study()
+    first = study.effects[0]
+    page = Outline(effect_chart(study, first))
+    assert {"polygon", "polyline"} <= {tag for tag, _ in page.tags}
+    assert f"False: {first.points[0].mean:,.0f} token/s" in page.text
+    assert re.search(r"continuous_batching 100% \(9\d% to 100%\)", page_of().text)
+
+
+def test_what_stopped_the_search_and_what_it_left_out_are_said():
+    text = page_of().text
+    assert "The search stopped: the expected improvement stayed below 1 % for 10 suggestions." in text
+    assert "num_blocks: nothing from 8 to 22" in text
+    assert "Default: limits missed in 4 of 4 launches." in text
+
+
+def test_the_config_file_of_the_winner_can_be_copied():
+    assert 'The same as a file: config.yaml model: "models/tiny-qwen2" port: 8000' in page_of().text
 
 
 def test_every_confirmation_launch_is_one_dot():

@@ -28,7 +28,7 @@ def book(tmp_path):
 
 
 def test_the_sheets_come_in_the_order_of_the_questions(book):
-    assert book.sheetnames == ["Summary", "Studies", "Comparisons", "Runs", "Environment"]
+    assert book.sheetnames == ["Summary", "Studies", "Effects", "Comparisons", "Runs", "Environment"]
 
 
 def test_the_summary_begins_with_what_was_found(book):
@@ -50,6 +50,22 @@ def test_a_trial_is_a_row_with_a_column_for_each_field(book):
     assert (failed["state"], failed["failure"]) == ("failed", "out of memory")
     assert failed["output_throughput (token/s)"] is None
     assert "DefaultCPUAllocator" in failed["end of the log"]
+
+
+def test_what_fields_do_are_figures_of_the_objective(book):
+    study = sample_study()
+    rows = [row for row in rows_of(book["Effects"]) if row["field"] == study.effects[0].field]
+    assert [row["value"] for row in rows] == [point.value for point in study.effects[0].points]
+    assert rows[0]["mean"] == pytest.approx(study.effects[0].points[0].mean)
+    assert rows[0]["importance"] == pytest.approx(study.effects[0].importance)
+
+
+def test_the_summary_says_why_the_search_stopped_what_it_left_out_and_who_broke_the_limits(book):
+    facts = {row["fact"].rpartition(": ")[2]: row["value"] for row in rows_of(book["Summary"])}
+    assert facts["stopped"] == sample_study().stopped
+    assert facts["default"] == "limits missed in 4 of 4 launches"
+    assert facts["not tried"] == sample_study().untried[-1]
+    assert facts["config.yaml"].startswith("model:")
 
 
 def test_times_stay_seconds_with_every_digit_and_changes_are_shown_as_percent(book):
