@@ -59,6 +59,8 @@ class Reporter:
         self._take_study(found)
         if getattr(report, "node", None) is not None:
             self._publish(report, found, runs)
+            if lines := found.get("progress"):
+                session.say(lines)
 
     def _publish(self, report: pytest.TestReport, found: dict[str, Any], runs: list[Run]) -> None:
         """Publish what a worker measured: pytest-benchmark disables itself there."""

@@ -104,9 +104,9 @@ class MsprofSession:
         groups = self.options.devices
         if self.options.base_url:  # a service that runs elsewhere needs no device here, and gets one load at a time
             groups = ((digest(self.options.base_url),),)
-        return ServicePool([Slot(devices) for devices in groups], on_wait=self._say)
+        return ServicePool([Slot(devices) for devices in groups], on_wait=self.say)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Write one line to the terminal at once, past the capturing of the running test; a worker has none."""
         manager = self.config.pluginmanager
         terminal: Any = manager.get_plugin("terminalreporter")

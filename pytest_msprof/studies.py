@@ -18,10 +18,11 @@ from pytest_msprof.service import bind
 from pytest_msprof.sessions import session_of
 from pytest_msprof.tuning.opening import Identity, find_study, open_study
 from pytest_msprof.tuning.outcome import Outcome, conclude
+from pytest_msprof.tuning.progress import progress_lines
 from pytest_msprof.tuning.samplers import ANYWHERE, Offer, make_sampler
 from pytest_msprof.tuning.study import Exhausted, TuneStudy
 from pytest_msprof.tuning.trial import Trial
-from pytest_msprof.workers import wait_for_others
+from pytest_msprof.workers import measured_at_once, wait_for_others
 
 if TYPE_CHECKING:
     from pytest_msprof.interfaces import SimulatorInterface
@@ -55,7 +56,26 @@ def next_trial(
         made.tell(known)
         _tell_hooks(item, made)
         pytest.skip(f"answered from run {known.id} of {known.started_at:%Y-%m-%d}: {made.infeasible or 'measured'}")
+    _say_where(session, item, study, made)
     return made
+
+
+def _say_where(session: MsprofSession, item: pytest.Function, study: TuneStudy, trial: Trial) -> None:
+    """Tell the user which configuration is measured now; a worker's line goes to the controller with its report."""
+    if item.config.get_verbosity() < 0:
+        return
+    lines = progress_lines(
+        study.plan,
+        trial.slot,
+        trial.number,
+        trial.fields,
+        study.records(),
+        confirmed=sum(map(len, study.confirmations.of(session.id).values())),
+        elapsed=time.monotonic() - study.opened_at,
+        at_once=measured_at_once(item.config, session.options.devices),
+    )
+    item.stash.setdefault(FACTS, {})["progress"] = lines
+    session.say(lines)
 
 
 def _measured_before(

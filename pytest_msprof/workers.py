@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_msprof.tuning.plan import Slot
     from pytest_msprof.tuning.study import TuneStudy
 
-__all__ = ["wait_for_others"]
+__all__ = ["measured_at_once", "wait_for_others"]
 
 PAUSE = 0.2
 """Seconds between two looks at what the others did."""
@@ -39,6 +39,12 @@ def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study
             deadline = time.monotonic() + GIVEN_UP
         time.sleep(PAUSE)
     session.awaited.add(asked)
+
+
+def measured_at_once(config: pytest.Config, slots: Sequence[object]) -> int:
+    """Return how many configurations are measured at a time: one a worker, and one a slot."""
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    return max(min(workers, len(slots)), 1)
 
 
 def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[Slot]) -> bool:

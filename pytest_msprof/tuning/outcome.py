@@ -70,7 +70,7 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
             environment=environment,
             config_file=run.environment.get("config_file", "") if run else "",
             effects=effects(study.measured(_launched(plan, confirmations)), plan.space),
-            untried=untried(plan, records, study.refused(), stopped),
+            untried=(*study.ruled_out(), *untried(plan, records, study.refused(), stopped)),
             stopped=stopped,
         ),
         failure,

@@ -143,6 +143,11 @@ class TuneStudy:
         drawn = [trial for trial in self._log.trials() if "refused" in trial.user_attrs]
         return [configured(self.plan.space, trial.params) for trial in drawn]
 
+    def ruled_out(self) -> tuple[str, ...]:
+        """Return what was left out without a start, since a trial that demanded no more ran out of memory."""
+        self._edge.learn(self.records())
+        return self._edge.describe()
+
     def to_confirm(self) -> dict[Role, int]:
         """Return the ranked trials by role, each once: a winner or runner-up that is the default is the default.
 

@@ -250,3 +250,31 @@ def test_an_engine_that_fails_fails_an_ordinary_test_and_shows_its_log(project, 
     result.assert_outcomes(**{"errors" if place == "service" else "failed": 1})
     assert "ended with exit code 3 (bad option): error: unrecognized arguments: --turbo" in said(result)
     result.stdout.fnmatch_lines(["*- engine log -*", "error: unrecognized arguments: --turbo"])
+
+
+def test_a_study_says_what_it_measures_while_it_runs(project):
+    project.study('SearchSpace(choice("capacity", [1, 2]), default={"capacity": 1})', n_trials=2, confirm=1)
+
+    project.run().stdout.fnmatch_lines(
+        [
+            "msprof: trial 0 (1 of 2)",
+            "        capacity=1",
+            "*msprof: trial 1 (2 of 2), best * token/s (default), about * left",
+            "        capacity=2",
+            "*msprof: winner again (1 of 1), trial 1, best * token/s (*), about * left",
+            "*msprof: default again (1 of 1), trial 0, best * token/s (*), about * left",
+        ]
+    )
+
+
+def test_a_quiet_session_says_nothing_while_it_runs(project):
+    project.study('SearchSpace(choice("capacity", [1, 2]))', n_trials=1)
+
+    project.run("-q").stdout.no_fnmatch_line("msprof: trial*")
+
+
+def test_workers_of_xdist_say_how_far_they_are_with_their_results(project):
+    pytest.importorskip("xdist")
+    project.study('SearchSpace(choice("capacity", [1, 2, 4]), default={"capacity": 1})', n_trials=2)
+
+    project.run("-n", "2").stdout.fnmatch_lines(["*msprof: trial 0 (1 of 2)", "        capacity=1"])
