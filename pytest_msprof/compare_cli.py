@@ -85,6 +85,7 @@ def main(args: argparse.Namespace) -> int:
     """
     from pytest_msprof.discovery import installed
     from pytest_msprof.side_comparison import compare_sources
+    from pytest_msprof.side_floor import launches_beside
     from pytest_msprof.side_table import lines
     from pytest_msprof.sources import read_side
 
@@ -98,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
         return found
 
     now, then = (read_side(path, foreign) for path in (args.input, args.golden))
-    floor = read_side(args.floor, foreign) if args.floor else ()
+    floor = read_side(args.floor, foreign) if args.floor else launches_beside(now, then)
     paths = (args.input, args.golden)
     found = compare_sources(now, then, args.fail_on, paths=paths, floor=floor, across=args.across)
     print("\n".join(lines(found, colour=_is_coloured())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from contextvars import ContextVar
 from typing import Any, get_args
 
@@ -14,11 +14,13 @@ from pytest_msprof.display import change, percent, rate, seconds
 from pytest_msprof.errors import ConfigurationError, Regression
 from pytest_msprof.evidence import by_launch, shared_metrics, whole, why_missing
 from pytest_msprof.metrics import METRICS, metric
+from pytest_msprof.noise_floor import Floor
 from pytest_msprof.results import Run
 from pytest_msprof.statistics import centre, shift
 from pytest_msprof.verdicts import MIN_LAUNCHES, Delta, Verdict, judge
 
 __all__ = [
+    "FLOORS",
     "LISTENER",
     "MIN_LAUNCHES",
     "STRICT",
@@ -38,6 +40,10 @@ STRICT: ContextVar[bool] = ContextVar("STRICT", default=False)
 """Whether missing evidence fails (`--msprof-strict`)."""
 LISTENER: ContextVar[Callable[[Comparison], None] | None] = ContextVar("LISTENER", default=None)
 """Hears of every comparison made, so that a session can report it."""
+FLOORS: ContextVar[Callable[[Sequence[Run], Sequence[Run], Sequence[str]], Floor | None] | None] = ContextVar(
+    "FLOORS", default=None
+)
+"""Knows the noise of metrics between launches of golden, or current, runs from earlier sessions."""
 
 
 class ComparisonWarning(UserWarning):
@@ -163,12 +169,13 @@ def compare(
     tolerance, by Holm's correction over the metrics of the tolerance, and unchanged when it lies
     inside; otherwise it is inconclusive. With fewer than 4 launches on a side it is descriptive,
     unless *floor* gives the standard deviation between launches on the log scale, measured earlier
-    on this machine (for all metrics, or by name).
+    on this machine (for all metrics, or by name). In a session, launches of the same configuration
+    that earlier ones left in `.msprof/runs` give it by themselves.
     """
     runs, pending = _evidence(current)
     names = list(dict.fromkeys([*tolerance, *shared_metrics(runs, golden)]))
     reasons = unsuitable(runs, golden)
-    deltas = _deltas(runs, golden, names, tolerance, floor=floor, pending=pending)
+    deltas = _deltas(runs, golden, names, tolerance, floor=_known_floor(floor, runs, golden, names), pending=pending)
     found = Comparison(
         case=runs[0].case if runs else "",
         engine=runs[0].engine if runs else "",
@@ -201,18 +208,19 @@ def _deltas(
     names: Sequence[str],
     tolerance: Mapping[str, float],
     *,
-    floor: float | Mapping[str, float] | None = None,
+    floor: Floor | None = None,
     pending: int = 0,
     corrected: bool = True,
 ) -> tuple[Delta, ...]:
     """Judge the metrics *names*, in this order."""
     values = {name: (by_launch(golden, name), by_launch(current, name)) for name in names}
     measured = {
-        name: shift(then, now, noise=_noise(floor, name, launches=min(len(then), len(now))))
+        name: shift(then, now, noise=floor.noise.get(name) if floor and _are_few(then, now) else None)
         for name, (then, now) in values.items()
         if then and now
     }
-    found = judge(measured, tolerance, pending=pending, corrected=corrected)
+    told = floor.told if floor else ""
+    found = judge(measured, tolerance, pending=pending, corrected=corrected, floor_told=told)
     for name in names:
         found[name] = found.get(name) or _one_sided(name, current, golden, tolerance.get(name))
     return tuple(found[name] for name in names)
@@ -247,11 +255,20 @@ def _one_sided(name: str, current: Sequence[Run], golden: Sequence[Run], toleran
     )
 
 
-def _noise(floor: float | Mapping[str, float] | None, name: str, *, launches: int) -> float | None:
-    """Return the noise floor of a metric where the launches are too few to show their own."""
-    if launches >= MIN_LAUNCHES:
-        return None
-    return floor.get(name) if isinstance(floor, Mapping) else floor
+def _known_floor(
+    floor: float | Mapping[str, float] | None, current: Sequence[Run], golden: Sequence[Run], names: Sequence[str]
+) -> Floor | None:
+    """Return the noise between launches that was given, or that earlier sessions left."""
+    if floor is not None:
+        return Floor(floor if isinstance(floor, Mapping) else dict.fromkeys(names, floor))
+    known = FLOORS.get()
+    few = current and golden and _are_few({run.launch_id for run in current}, {run.launch_id for run in golden})
+    return known(golden, current, names) if known and few else None
+
+
+def _are_few(*sides: Sized) -> bool:
+    """Say whether a side has too few launches to show its own noise."""
+    return min(map(len, sides)) < MIN_LAUNCHES
 
 
 def _evidence(current: Run | Sequence[Run]) -> tuple[list[Run], int]:

@@ -10,7 +10,7 @@ from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
 from pytest_msprof.store import RunStore
 
-__all__ = ["Condition", "KnownRuns"]
+__all__ = ["Condition", "KnownRuns", "same_condition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,15 @@ class KnownRuns:
 
     def find(self, condition: Condition) -> Run | None:
         """Return the last whole run under *condition*, None where the engine does not say its version."""
-        run_id = self._newest.get(_key(condition)) if condition.version else None
+        run_id = self._newest.get(same_condition(condition)) if condition.version else None
         return self._store.load(run_id) if run_id else None
 
     @cached_property
     def _newest(self) -> dict[str, str]:
         trusted = (run for run in self._store.runs() if run.complete and not run.client_limited)
-        return {_key(Condition.of(run)): run.id for run in trusted}
+        return {same_condition(Condition.of(run)): run.id for run in trusted}
 
 
-def _key(condition: Condition) -> str:
+def same_condition(condition: Condition) -> str:
+    """Return what is equal for equal conditions."""
     return digest([dict(part) if isinstance(part, Mapping) else part for part in astuple(condition)])

@@ -18,6 +18,7 @@ from pytest_msprof.golden import Golden, GoldenStore
 from pytest_msprof.hardware import device_kind, hardware
 from pytest_msprof.ids import digest, directory_digest, new_id
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
+from pytest_msprof.known_floors import KnownFloors
 from pytest_msprof.known_runs import KnownRuns
 from pytest_msprof.pool import LeaseKey, ServicePool
 from pytest_msprof.process import EngineProcess
@@ -83,6 +84,11 @@ class MsprofSession:
     def known_runs(self) -> KnownRuns:
         """What earlier studies measured."""
         return KnownRuns(self.store)
+
+    @cached_property
+    def known_floors(self) -> KnownFloors:
+        """How far launches of one configuration scattered in earlier sessions."""
+        return KnownFloors(self.store)
 
     @cached_property
     def golden_store(self) -> GoldenStore:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_msprof.comparison import Comparison
     from pytest_msprof.errors import PluginError
+    from pytest_msprof.noise_floor import Floor
     from pytest_msprof.options import Options
     from pytest_msprof.results import Run
     from pytest_msprof.session import MsprofSession
@@ -157,19 +158,24 @@ def load_plugins(config: pytest.Config) -> list[PluginError]:
 @contextmanager
 def listening(item: pytest.Item) -> Iterator[None]:
     """Keep the comparisons that *item* makes, and let `--msprof-strict` decide about missing evidence."""
-    from pytest_msprof.comparison import LISTENER, STRICT
+    from pytest_msprof.comparison import FLOORS, LISTENER, STRICT
 
     def hear(comparison: Comparison) -> None:
         found = item.stash.setdefault(FACTS, {}).setdefault("comparisons", [])
         found.append(comparison.model_dump(mode="json"))
         item.user_properties.append(("msprof.verdict", comparison.verdict))
 
-    tokens = LISTENER.set(hear), STRICT.set(options_of(item.config).strict)
+    def earlier(golden: Sequence[Run], current: Sequence[Run], names: Sequence[str]) -> Floor | None:
+        session = item.config.stash.get(SESSION, None)
+        return session.known_floors.find(golden, current, names) if session else None
+
+    tokens = LISTENER.set(hear), STRICT.set(options_of(item.config).strict), FLOORS.set(earlier)
     try:
         yield
     finally:
         LISTENER.reset(tokens[0])
         STRICT.reset(tokens[1])
+        FLOORS.reset(tokens[2])
 
 
 _CALLED = pytest.StashKey[bool]()

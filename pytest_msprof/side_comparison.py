@@ -11,7 +11,7 @@ from pytest_msprof.display import change
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.limits import DEFAULT, Limit, resolve
 from pytest_msprof.metric_table import METRICS, SAMPLE_NEEDED
-from pytest_msprof.noise_floor import floor_of
+from pytest_msprof.noise_floor import Floor, floor_of
 from pytest_msprof.side_by_side import GATING, Row, SideBySide
 from pytest_msprof.side_facts import in_time, side_of
 from pytest_msprof.side_identity import obstacles_between
@@ -61,8 +61,7 @@ def compare_sources(
     )
     reasons = obstacles_between(current, golden, across)
     meant = [f"on purpose: {reason}" for reason in obstacles_between(current, golden) if reason not in reasons]
-    noise = _noise(floor, golden)
-    deltas = _deltas(names, current, golden, quantities, wanted, tolerance, counts, noise)
+    deltas = _deltas(names, current, golden, quantities, wanted, tolerance, counts, _noise(floor, golden))
     where = paths or (current[0].path, golden[0].path)
     return SideBySide(
         input=side_of(current, where[0]),
@@ -121,7 +120,7 @@ def _deltas(
     wanted: Mapping[Name, Limit],
     tolerance: Mapping[Name, float],
     counts: Mapping[Name, int | None],
-    noise: Mapping[str, float],
+    floor: Floor,
 ) -> dict[Name, Delta]:
     sides = {name: (_by_launch(golden, name), _by_launch(current, name)) for name in names}
     known = {
@@ -132,12 +131,12 @@ def _deltas(
     }
     decides = {str(name): fraction for name, fraction in tolerance.items() if all(sides[name]) or name in wanted}
     measured = {
-        str(name): shift(*sides[name], noise=noise.get(str(name)) if _is_short(sides[name]) else None)
+        str(name): shift(*sides[name], noise=floor.noise.get(str(name)) if _is_short(sides[name]) else None)
         for name in names
         if all(sides[name])
     }
     ours = all(source.run for source in (*current, *golden))
-    judged = judge(measured, decides, known=known, advice="" if ours else ADVICE)
+    judged = judge(measured, decides, known=known, advice="" if ours else ADVICE, floor_told=floor.told)
     found = {}
     for name in names:
         delta = judged.get(str(name)) or _one_sided(name, sides[name], quantities[name], name in wanted)
@@ -148,13 +147,15 @@ def _deltas(
     return found
 
 
-def _noise(floor: Sequence[Source], golden: Sequence[Source]) -> dict[str, float]:
+def _noise(floor: Sequence[Source], golden: Sequence[Source]) -> Floor:
     """Return the noise between launches by figure, none where no *floor* was measured."""
     if not floor:
-        return {}
+        return Floor({})
     if reasons := obstacles_between(floor, golden, sides=("floor", "golden")):
         raise ConfigurationError(f"the noise floor measured something else than golden: {'; '.join(reasons)}")
-    return floor_of({str(name): _by_launch(floor, name) for name in _ordered(floor, ())})
+    launches = {str(name): _by_launch(floor, name) for name in _ordered(floor, ())}
+    count = len({source.launch_id for source in floor})
+    return Floor(floor_of(launches), f"{count} launches measured earlier")
 
 
 def _is_short(sides: tuple[list[list[float]], list[list[float]]]) -> bool:

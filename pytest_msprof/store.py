@@ -163,13 +163,13 @@ class RunStore:
             if (path / SAMPLES_FILE).exists():
                 yield from blocks.parts(path / SAMPLES_FILE)
 
-    def runs(self, session_id: str | None = None) -> Iterator[Run]:
+    def runs(self, session_id: str | None = None, *, skip_damaged: bool = False) -> Iterator[Run]:
         """Yield the runs of one session, or all; one that another process removes meanwhile is left out."""
         for run_id in self._ids():
             try:
                 run = self.load(run_id)
             except StoreError:
-                if self._path(run_id).exists():
+                if self._path(run_id).exists() and not skip_damaged:
                     raise
                 continue
             if session_id in (None, run.session_id):

@@ -80,6 +80,8 @@ class _Claim:
     """What its unit and direction are; None: what the metric table says."""
     advice: str = ""
     """What a user does to get more launches, where that is no option of ours."""
+    floor_told: str = ""
+    """Which launches showed the noise, where it was known beforehand."""
 
     @property
     def entry(self) -> Known:
@@ -137,7 +139,7 @@ class _Claim:
 
     def decide(self, adjusted: float) -> tuple[Verdict, str]:
         """Return the verdict and its reason; *adjusted* is the p-value of a change beyond the tolerance."""
-        by_floor = "by the noise between launches measured earlier" if self.noise_is_known else ""
+        by_floor = f"by the noise between {self.floor_told}" if self.noise_is_known else ""
         if adjusted < ALPHA:
             worse = (self.difference.estimate > 0) == (self.better == "lower")
             return ("regressed" if worse else "improved"), by_floor
@@ -196,11 +198,13 @@ def judge(
     corrected: bool = True,
     known: Mapping[str, Known] | None = None,
     advice: str = "",
+    floor_told: str = "launches measured earlier",
 ) -> dict[str, Delta]:
     """Return the verdict on each metric.
 
     *known* has units and directions of metrics that stand in no table of ours, *advice* says how to
-    get more launches where no option of ours does.
+    get more launches where no option of ours does, *floor_told* which launches showed a noise that
+    was known beforehand.
 
     A metric is improved or regressed when the 95 % interval of its change lies beyond the
     tolerance, or excludes 0 where it has none. Holm's correction runs over the metrics of the
@@ -215,6 +219,7 @@ def judge(
             in_study=not corrected,
             known=(known or {}).get(name),
             advice=advice,
+            floor_told=floor_told,
         )
         for name, shift in measured.items()
     ]

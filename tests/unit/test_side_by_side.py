@@ -125,7 +125,7 @@ def test_a_floor_measured_earlier_gives_few_launches_a_verdict_and_the_reason_sa
     floor = launches(100)
     row = compare_sources(launches(120, count=1), launches(100, count=1), floor=floor).gating[0]
     assert row.delta.verdict == "regressed"
-    assert row.delta.reason == "by the noise between launches measured earlier"
+    assert row.delta.reason == "by the noise between 5 launches measured earlier"
     assert compare_sources(launches(100, count=1), launches(100, count=1), floor=floor).verdict == "unchanged"
     wide = [*launches(100), *launches(140), *launches(70)]
     assert compare_sources(launches(120, count=1), launches(100, count=1), floor=wide).verdict == "inconclusive"
