@@ -27,7 +27,7 @@ __all__ = [
 FACTS = pytest.StashKey[dict[str, Any]]()
 """What an item found: run ids, comparisons, study; JSON, since it travels to the controller."""
 REPEAT = "msprof_repeat"
-STARTS_ENGINES = ("launch_service", "service")
+STARTS_ENGINES = ("launch_service", "model_runner", "service")
 
 
 def is_worker(config: pytest.Config) -> bool:

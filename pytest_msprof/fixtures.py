@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,8 +26,10 @@ __all__ = [
     "golden",
     "launch_service",
     "load_generator",
+    "model_runner",
     "msprof_repeat",
     "record",
+    "runner_settings",
     "service",
     "service_fields",
     "simulator",
@@ -123,7 +126,8 @@ def record(request: pytest.FixtureRequest, load_generator: Loader, benchmark: An
     publisher, runs = Publisher(benchmark), []
 
     def keep(run: Run) -> Run:
-        kept = session.record(run, load_generator.take(run), item)
+        own, partial = (run, load_generator.take(run)) if run.session_id else session.adopt(run, item)
+        kept = session.record(own, partial, item)
         runs.append(kept)
         return kept
 
@@ -136,6 +140,22 @@ def record(request: pytest.FixtureRequest, load_generator: Loader, benchmark: An
         for label, confirmed in session.confirmed(item).items():
             publisher.publish(confirmed, label=label)
     publisher.close()
+
+
+@pytest.fixture
+def runner_settings(request: pytest.FixtureRequest) -> Mapping[str, Value]:
+    """Settings of the plain `model_runner`, from `--msprof-model`; override me."""
+    model = session_of(request.config).options.model
+    if model is None:
+        pytest.skip("no model was chosen: give --msprof-model PATH, or override the fixture runner_settings")
+    return {"model_name": Path(model).name, "model_path": model}
+
+
+@pytest.fixture
+def model_runner(request: pytest.FixtureRequest, runner_settings: Mapping[str, Value], msprof_repeat: int) -> Any:
+    """A ModelRunner with its model loaded; kept while tests ask for the same settings."""
+    session = session_of(request.config)
+    return session.runners.lend(runner_settings, model=session.options.model, round_=f"repeat{msprof_repeat}")
 
 
 @pytest.fixture

@@ -74,12 +74,16 @@ class ServicePool:
 
     def _start(self, key: LeaseKey, start: Callable[[Slot], Service]) -> Service:
         self.stop()
-        if self._slot is None:
-            self._slot = self._acquired()
+        slot = self._slot = self._slot or self._acquired()
         self.starts += 1
-        self._service = start(self._slot)
+        self._service = start(slot)
         self._key = key
         return self._service
+
+    def hold(self) -> None:
+        """Take a slot for what runs in this process; an engine that had it is stopped."""
+        self.stop()
+        self._slot = self._slot or self._acquired()
 
     def _acquired(self) -> Slot:
         """Wait for a slot as long as it takes, but not in silence."""

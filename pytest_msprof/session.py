@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_msprof.collection import FACTS, case_of, is_worker
+from pytest_msprof.collection import FACTS, case_of, is_worker, repeat_of
 from pytest_msprof.errors import ConfigurationError, ModelNotFound, ServiceError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.golden import Golden, GoldenStore
@@ -25,6 +25,8 @@ from pytest_msprof.process import EngineProcess
 from pytest_msprof.redaction import redact
 from pytest_msprof.registry import REGISTRY, Registry
 from pytest_msprof.results import Run, Value
+from pytest_msprof.runners import RunnerPool
+from pytest_msprof.series_file import write_series
 from pytest_msprof.service import Service, configure, launch
 from pytest_msprof.slots import Slot, free_port
 from pytest_msprof.store import PartialRun, RunStore, hide_from_git
@@ -112,6 +114,11 @@ class MsprofSession:
             groups = ((digest(self.options.base_url),),)
         return ServicePool([Slot(devices) for devices in groups], on_wait=self.say)
 
+    @cached_property
+    def runners(self) -> RunnerPool:
+        """The ModelRunner of this process; closed by `close`."""
+        return RunnerPool(self.registry.runners, self.pool)
+
     def say(self, text: str) -> None:
         """Write one line to the terminal at once, past the capturing of the running test; a worker has none."""
         manager = self.config.pluginmanager
@@ -169,6 +176,7 @@ class MsprofSession:
                 self._unreachable = error if self.options.base_url else None
                 raise
 
+        self._close_runner()
         with self.pool.lease(key, start) as service:
             yield service
 
@@ -220,6 +228,17 @@ class MsprofSession:
             base_url=self.options.base_url,
             devices=devices,
         )
+
+    def adopt(self, run: Run, item: pytest.Item) -> tuple[Run, PartialRun]:
+        """Make a run that knows of no session, such as a ModelRunner's, one of this session; return it and its folder.
+
+        Raises `StoreError` for one that was recorded before.
+        """
+        own = run.model_copy(update={"session_id": self.id, "case": case_of(item), "repeat": repeat_of(item)})
+        partial = self.store.open(run.id)
+        partial.complete(run.samples)
+        write_series(partial.folder, run.series)
+        return own, partial
 
     def record(self, run: Run, partial: PartialRun, item: pytest.Item) -> Run:
         """Seal *run* and remember it; returns it knowing the repeats recorded before it."""
@@ -358,5 +377,10 @@ class MsprofSession:
         """Stop the engine, free its slot, and give back trials that nobody told."""
         for trial in self.trials.values():
             trial.release()
+        self._close_runner()
         if "pool" in self.__dict__:
             self.pool.close()
+
+    def _close_runner(self) -> None:
+        if "runners" in self.__dict__:
+            self.runners.close()

@@ -35,7 +35,7 @@ __all__ = [
     "session_of",
 ]
 
-FIXTURES = frozenset({"engine_name", "load_generator"})
+FIXTURES = frozenset({"engine_name", "load_generator", "model_runner"})
 """A test that asks for one of these is ours, and so is one with a tune mark.
 
 All that measure do, by way of `record`, `service` or `trial`; a stranger's fixture of such a name does not.

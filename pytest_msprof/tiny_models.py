@@ -8,7 +8,6 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_msprof.errors import ConfigurationError, UnknownName
+from pytest_msprof.tiny_shapes import MODELS, Shape, configuration, weights
 
 __all__ = ["MODELS", "make_model"]
 
@@ -68,30 +68,6 @@ weather week weight west wheel white wide wild win wind winter wish wonder wood 
 ENDINGS = ("", "s", "ed", "ing", "er", "ly", "able", "ment", "less", "ful", "ness", "ation")
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The sizes of a decoder-only transformer with grouped-query attention and tied embeddings."""
-
-    vocabulary: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    positions: int
-
-    @property
-    def head(self) -> int:
-        """Width of one attention head."""
-        return self.hidden // self.heads
-
-
-MODELS: Mapping[str, Shape] = {
-    "tiny-qwen2": Shape(vocabulary=4096, hidden=256, intermediate=512, layers=4, heads=4, kv_heads=2, positions=4096),
-}
-"""The models that can be made: 3.4 million parameters in the Qwen2 architecture, bf16, 7 MB."""
-
-
 def make_model(name: str, folder: Path) -> Path:
     """Make the model *name* in *folder* unless it is there, and return the folder.
 
@@ -142,12 +118,12 @@ def _move(scratch: Path, target: Path) -> None:
 
 
 def _write(shape: Shape, folder: Path) -> None:
-    _write_json(folder / "config.json", _config(shape))
+    _write_json(folder / "config.json", configuration(shape, _token_ids()))
     _write_json(folder / "generation_config.json", {**_token_ids(), "do_sample": False})
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(shape))
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     silent = _write_tokenizer(shape, folder / "tokenizer.json")
-    _write_tensors(folder / "model.safetensors", {name: _bfloat16(value) for name, value in _weights(shape, silent)})
+    _write_tensors(folder / "model.safetensors", {name: _bfloat16(value) for name, value in weights(shape, silent)})
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, NDArray[np.uint16]]) -> None:
@@ -170,30 +146,6 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def _token_ids() -> dict[str, Any]:
     return {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-
-
-def _config(shape: Shape) -> dict[str, Any]:
-    return {
-        **_token_ids(),
-        "architectures": ["Qwen2ForCausalLM"],
-        "attention_dropout": 0.0,
-        "dtype": "bfloat16",
-        "hidden_act": "silu",
-        "hidden_size": shape.hidden,
-        "initializer_range": 0.02,
-        "intermediate_size": shape.intermediate,
-        "max_position_embeddings": shape.positions,
-        "model_type": "qwen2",
-        "num_attention_heads": shape.heads,
-        "num_hidden_layers": shape.layers,
-        "num_key_value_heads": shape.kv_heads,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0,
-        "tie_word_embeddings": True,
-        "use_cache": True,
-        "use_sliding_window": False,
-        "vocab_size": shape.vocabulary,
-    }
 
 
 def _tokenizer_config(shape: Shape) -> dict[str, Any]:
@@ -244,41 +196,6 @@ def _text() -> Iterator[str]:
     """Yield lines of word forms, each after a space, as inside a sentence."""
     for ending, stem in itertools.product(ENDINGS, STEMS.split()):
         yield f" {stem}{ending}"
-
-
-def _weights(shape: Shape, silent: list[int]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield the tensors by name: projections normal with deviation 0.02, norms 1, biases 0.
-
-    Random weights soon repeat one token for ever. With embeddings of 0 the *silent* ones never win:
-    an answer has text in every chunk, and does not end before its length.
-    """
-    noise = np.random.PCG64(0)
-    query, key = shape.heads * shape.head, shape.kv_heads * shape.head
-    embeddings = _normal(noise, shape.vocabulary, shape.hidden)
-    embeddings[silent] = 0
-    yield "model.embed_tokens.weight", embeddings
-    for layer in range(shape.layers):
-        at = f"model.layers.{layer}"
-        for name, width in (("q", query), ("k", key), ("v", key)):
-            yield f"{at}.self_attn.{name}_proj.weight", _normal(noise, width, shape.hidden)
-            yield f"{at}.self_attn.{name}_proj.bias", np.zeros(width, np.float32)
-        yield f"{at}.self_attn.o_proj.weight", _normal(noise, shape.hidden, query)
-        yield f"{at}.mlp.gate_proj.weight", _normal(noise, shape.intermediate, shape.hidden)
-        yield f"{at}.mlp.up_proj.weight", _normal(noise, shape.intermediate, shape.hidden)
-        yield f"{at}.mlp.down_proj.weight", _normal(noise, shape.hidden, shape.intermediate)
-        yield f"{at}.input_layernorm.weight", np.ones(shape.hidden, np.float32)
-        yield f"{at}.post_attention_layernorm.weight", np.ones(shape.hidden, np.float32)
-    yield "model.norm.weight", np.ones(shape.hidden, np.float32)
-
-
-def _normal(noise: np.random.PCG64, rows: int, columns: int) -> NDArray[np.float32]:
-    """Draw normal values of deviation 0.02 as sums of twelve uniform ones.
-
-    Integers all the way: NumPy promises the bits of PCG64, but not those of its normal distribution.
-    """
-    words = noise.random_raw(rows * columns * 3).astype("<u8", copy=False)
-    sums = words.view("<u2").reshape(rows, columns, 12).sum(axis=-1, dtype=np.int64)
-    return np.asarray((sums - 6 * 0xFFFF) * (0.02 / 0x10000), np.float32)
 
 
 def _bfloat16(value: NDArray[np.float32]) -> NDArray[np.uint16]:

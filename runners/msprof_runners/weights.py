@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 
 from msprof_runners.checkpoint import check_weights
 from pytest_msprof.errors import CheckpointError, UnknownName
@@ -29,7 +30,7 @@ def load_config(folder: Path, content: Mapping[str, Any]) -> Any:
         raise UnknownName("model_type", kind, known)
     try:
         return transformers.AutoConfig.from_pretrained(folder)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise CheckpointError(f"{folder / 'config.json'} cannot be used: {_one_line(error)}") from None
 
 
@@ -50,27 +51,33 @@ def load_whole(cls: Any, folder: Path, config: Any, *, dtype: str, **options: An
     and the files lack, or the other way round, and for weights of another shape.
     """
     check_weights(folder)
+    asked = {"dtype": dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
-        model, info = cls.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            output_loading_info=True,
-            use_safetensors=True,
-            **_accepted(cls, options),
-        )
+        model, info = _bound(cls, options).from_pretrained(folder, config=config, **asked)
     except (RuntimeError, ValueError, OSError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower():
             raise
         raise CheckpointError(f"the weights in {folder} cannot be loaded: {_one_line(error)}") from None
+    _check_loaded(info, f"{folder}", cls.__name__)
+    return model.eval()
+
+
+def _check_loaded(info: Mapping[str, Any], folder: str, cls: str) -> None:
     for what, key in (
         ("lacks", "missing_keys"),
         ("has unexpected", "unexpected_keys"),
         ("has misshapen", "mismatched_keys"),
     ):
-        if names := sorted(map(str, info.get(key) or ())):
-            raise CheckpointError(f"{folder} {what} weights for {cls.__name__}: {_listed(names)}")
-    return model.eval()
+        if names := sorted(_spelled(entry) for entry in info.get(key) or ()):
+            raise CheckpointError(f"{folder} {what} weights for {cls}: {_listed(names)}")
+
+
+def _spelled(entry: Any) -> str:
+    """Write the name of a weight; of a misshapen one its shape in the file, and the one that is wanted."""
+    if isinstance(entry, str):
+        return entry
+    name, found, wanted = entry
+    return f"{name} {tuple(found)}, wanted {tuple(wanted)}"
 
 
 def make_random(cls: Any, config: Any, *, dtype: str, seed: int, device: str, **options: Any) -> Any:
@@ -81,15 +88,25 @@ def make_random(cls: Any, config: Any, *, dtype: str, seed: int, device: str, **
     torch.set_default_dtype(wanted)
     try:
         with torch.device(device):
-            return cls(config, **_accepted(cls, options)).eval()
+            return _bound(cls, options)(config).eval()
     finally:
         torch.set_default_dtype(before)
 
 
-def _accepted(cls: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those *options* that the model's class takes: stock ones of transformers know no runner."""
+def _bound(cls: Any, options: Mapping[str, Any]) -> Any:
+    """Return *cls*, made with those *options* that it takes: stock classes of transformers know no runner.
+
+    `from_pretrained` would hand an option on, but keep it among those of generation too, where it must be JSON.
+    """
     parameters = inspect.signature(cls.__init__).parameters
-    return {name: value for name, value in options.items() if name in parameters}
+    own = {name: value for name, value in options.items() if name in parameters}
+    if not own:
+        return cls
+
+    def make(self: Any, config: Any) -> None:
+        cls.__init__(self, config, **own)
+
+    return type(cls.__name__, (cls,), {"__init__": make, "__module__": cls.__module__})
 
 
 def _listed(names: list[str]) -> str:

@@ -57,6 +57,18 @@ def test_projections_are_noise_and_norms_are_one(model):
     assert not np.any(found["model.layers.0.self_attn.q_proj.bias"])
 
 
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"tiny-qwen2"}))
+def test_models_of_other_architectures_are_whole(name, tmp_path):
+    model = make_model(name, tmp_path / name)
+    config, found = json.loads((model / "config.json").read_text()), tensors(model)
+    assert name.removeprefix("tiny-").replace("-", "_") == config["model_type"]
+    assert found["lm_head.weight"].shape == (config["vocab_size"], config["hidden_size"])
+    assert config["architectures"][0].lower().startswith(config["model_type"].replace("_", ""))
+    norms = [value for tensor, value in found.items() if tensor.endswith("norm.weight")]
+    assert len(norms) >= 2 * config["num_hidden_layers"] + 1
+    assert all(np.all(value == 1) for value in norms)
+
+
 def test_tokens_that_are_no_text_of_their_own_can_never_win(model):
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     silent = np.flatnonzero(~tensors(model)["model.embed_tokens.weight"].any(axis=1))
@@ -111,5 +123,5 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 
 
 def test_an_unknown_model_names_the_known_ones(tmp_path):
-    with pytest.raises(UnknownName, match=r"unknown model 'tiny-qwen' \(known: tiny-qwen2\)"):
+    with pytest.raises(UnknownName, match=r"unknown model 'tiny-qwen' \(known: tiny-gpt-oss, tiny-llama, tiny-qwen2, "):
         make_model("tiny-qwen", tmp_path)
