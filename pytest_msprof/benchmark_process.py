@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from pytest_msprof.errors import ConfigurationError, LoadError, MsprofError
+from pytest_msprof.errors import ConfigurationError, LoadError, MsprofError, PluginError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
 from pytest_msprof.metrics import from_index
 from pytest_msprof.registry import REGISTRY
 from pytest_msprof.results import Measurement, PerformanceIndex, Value
 
-__all__ = ["ProcessBenchmark"]
+__all__ = ["ProcessBenchmark", "make_generator"]
 
 DEADLINE = 3600.0
 """Seconds for one benchmark where no settings say `particles_time_out`."""
+
+
+def make_generator(registered: Any) -> LoadGenerator:
+    """Turn what was registered into a load generator.
+
+    Raises `PluginError` for a class of neither interface, and for one that cannot be made.
+    """
+    if isinstance(registered, type) and issubclass(registered, BenchmarkInterface):
+        return ProcessBenchmark(registered)
+    generator = REGISTRY.benchmarks.make(registered) if isinstance(registered, type) else registered
+    if isinstance(generator, LoadGenerator):
+        return generator
+    raise PluginError(f"a load generator must be a LoadGenerator or a BenchmarkInterface, but got {registered!r}")
 
 
 class ProcessBenchmark(LoadGenerator):

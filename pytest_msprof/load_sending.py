@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pytest_msprof.benchmark_process import make_generator
 from pytest_msprof.errors import LoadError, StoreError, UnknownName
 from pytest_msprof.ids import new_id
 from pytest_msprof.interfaces import LaunchContext, LoadGenerator, LoadJob, Progress, SimulatorInterface, Target
-from pytest_msprof.loads import make_generator
 from pytest_msprof.monitors import Monitor, Watched
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.redaction import redact

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_msprof.benchmark_process import ProcessBenchmark
-from pytest_msprof.errors import LoadError, PluginError
+from pytest_msprof.benchmark_process import make_generator
+from pytest_msprof.errors import LoadError
 from pytest_msprof.ids import new_id
-from pytest_msprof.interfaces import BenchmarkInterface, LoadGenerator, LoadJob
+from pytest_msprof.interfaces import LoadJob
 from pytest_msprof.monitors import Watched
-from pytest_msprof.registry import REGISTRY
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.results import Measurement, Run, Value
 from pytest_msprof.series_file import write_series
@@ -24,20 +23,7 @@ if TYPE_CHECKING:
     from pytest_msprof.session import MsprofSession
     from pytest_msprof.store import PartialRun
 
-__all__ = ["Loader", "make_generator"]
-
-
-def make_generator(registered: Any) -> LoadGenerator:
-    """Turn what was registered into a load generator.
-
-    Raises `PluginError` for a class of neither interface, and for one that cannot be made.
-    """
-    if isinstance(registered, type) and issubclass(registered, BenchmarkInterface):
-        return ProcessBenchmark(registered)
-    generator = REGISTRY.benchmarks.make(registered) if isinstance(registered, type) else registered
-    if isinstance(generator, LoadGenerator):
-        return generator
-    raise PluginError(f"a load generator must be a LoadGenerator or a BenchmarkInterface, but got {registered!r}")
+__all__ = ["Loader"]
 
 
 class Loader:

@@ -349,7 +349,7 @@ class MsprofSession:
     @cached_property
     def load_fields(self) -> tuple[OptimizerConfigField, ...]:
         """The fields of the chosen load generator, all of them load-side."""
-        from pytest_msprof.loads import make_generator
+        from pytest_msprof.benchmark_process import make_generator
 
         return make_generator(self.registry.benchmarks.get(self.options.load)).data_field
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pytest_msprof.benchmark_process import make_generator
 from pytest_msprof.errors import LoadError
 from pytest_msprof.interfaces import (
     BenchmarkInterface,
@@ -24,7 +25,6 @@ from pytest_msprof.interfaces import (
     SimulatorInterface,
     Target,
 )
-from pytest_msprof.loads import make_generator
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.results import Measurement, Value
 from pytest_msprof.service import Service, answers, launch
