@@ -118,8 +118,9 @@ class Trace(Part):
     """A recorded load: when requests came, how long they were, what they had in common.
 
     Formats: `mooncake` (JSON lines: `timestamp` in ms, `input_length`, `output_length`, `hash_ids` of
-    blocks of 512 tokens), `azure` (CSV: `TIMESTAMP,ContextTokens,GeneratedTokens`), `burstgpt` (CSV:
-    `Timestamp` in s, `Request tokens`, `Response tokens`; failed requests are left out).
+    blocks of 512 tokens; aiperf's `session_id`, `delay` in ms, `text_input`, `messages` and `extra`),
+    `azure` (CSV: `TIMESTAMP,ContextTokens,GeneratedTokens`), `burstgpt` (CSV: `Timestamp` in s, `Request
+    tokens`, `Response tokens`, maybe `Session ID`; failed requests are left out).
     """
 
     path: Path

@@ -13,6 +13,7 @@ from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests.arrivals import arrivals, stages_of
 from pytest_msprof.requests.growing import Growing
 from pytest_msprof.requests.mixture import Mixture
+from pytest_msprof.requests.recorded import Recorded, talks_of
 from pytest_msprof.requests.replay import replayed
 from pytest_msprof.requests.request import Plan, Request
 from pytest_msprof.requests.selection import order, selected
@@ -109,12 +110,18 @@ class _Planner:
         if wanted and wanted > len(rows):
             raise InvalidWorkload(f"{wanted} requests were wanted, but the trace {trace.path} has {len(rows)}")
         if not workload.keeps_times:
-            rows = [rows[place] for place in order(len(rows), self._stream, wanted)][:wanted]
-            return self._timed(self._mixture.spread(replayed(rows, workload, self._tokenizer, self._stream)))
+            talks = talks_of(rows)
+            chosen = [talks[place] for place in order(len(talks), self._stream, wanted)]
+            return self._timed(self._replayed(chosen)[:wanted])
+        if not all(row.has_time for row in rows):
+            raise InvalidWorkload(f"the trace {trace.path} does not say when its requests came: replay its lengths")
         end = (workload.duration or np.inf) / trace.time_scale
-        rows = [row for row in rows[:wanted] if row.at < end]
-        requests = self._mixture.spread(replayed(rows, workload, self._tokenizer, self._stream))
-        return requests, np.array([row.at for row in rows]) * trace.time_scale
+        talks = talks_of(row for row in rows[:wanted] if row.at < end)
+        due = [np.nan if turn else row.at for talk in talks for turn, row in enumerate(talk)]
+        return self._replayed(talks), np.array(due) * trace.time_scale
+
+    def _replayed(self, talks: Sequence[Sequence[Recorded]]) -> list[Request]:
+        return self._mixture.spread(replayed(talks, self._workload, self._tokenizer, self._stream))
 
     def _timed(self, requests: Sequence[Request]) -> tuple[Sequence[Request], Times | None]:
         """Give each talk its time, and leave out those that are due too late; later turns have no time of their own."""

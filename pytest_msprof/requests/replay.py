@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from pytest_msprof.requests.draws import integers
+from pytest_msprof.requests.lengths import draw_lengths
 from pytest_msprof.requests.prompts import NO_LEAD, Prompts
+from pytest_msprof.requests.recorded import Recorded
 from pytest_msprof.requests.request import Request
 from pytest_msprof.requests.stream import Stream
-from pytest_msprof.requests.traces import Recorded
 from pytest_msprof.requests.vocabulary import Vocabulary, vocabulary_of
 from pytest_msprof.workload import Workload
 
@@ -19,17 +20,53 @@ __all__ = ["replayed"]
 BLOCKS_KEPT = 4096
 
 
-def replayed(rows: Sequence[Recorded], workload: Workload, tokenizer: Path | None, stream: Stream) -> list[Request]:
-    """Return a request for each of *rows*; equal block ids give equal text, in this repeat and step only."""
-    vocabulary = vocabulary_of(tokenizer, with_specials=workload.endpoint != "chat")
-    plain = [row for row in rows if not row.blocks]
-    texts = iter(Prompts(vocabulary, ["trace", *stream]).take([(row.input_tokens, NO_LEAD) for row in plain]))
-    block_tokens = workload.trace.block_tokens if workload.trace else 1
-    blocks = _Blocks(vocabulary, stream, block_tokens)
+def replayed(
+    talks: Sequence[Sequence[Recorded]], workload: Workload, tokenizer: Path | None, stream: Stream
+) -> list[Request]:
+    """Return a request for each turn of *talks*, talk after talk.
+
+    Equal block ids give equal text, in this repeat and step only. A later turn waits for the answer
+    before it, and for its own time or as long as the trace says.
+    """
+    texts, trace = _Texts(workload, tokenizer, stream), workload.trace
+    scale = trace.time_scale if trace else 1.0
+    rows = [(number, turn, row) for number, talk in enumerate(talks) for turn, row in enumerate(talk)]
+    answers = draw_lengths(workload.output_tokens, stream.key("output"), len(rows))
     return [
-        Request(blocks.text(number, row) if row.blocks else next(texts), None, row.input_tokens, row.output_tokens)
-        for number, row in enumerate(rows)
+        Request(
+            prompt=prompt,
+            messages=row.messages,
+            input_tokens=row.input_tokens or -1,
+            output_tokens=answer if row.output_tokens is None else row.output_tokens,
+            session=number if len(talks[number]) > 1 else -1,
+            turn=turn,
+            think_time=(row.delay or 0.0) * scale if turn else 0.0,
+            earliest=row.at * scale if turn and row.delay is None and workload.keeps_times else 0.0,
+            extra=row.extra,
+        )
+        for (number, turn, row), prompt, answer in zip(
+            rows, texts.of([row for _, _, row in rows]), answers, strict=True
+        )
     ]
+
+
+class _Texts:
+    """The prompts of a trace: recorded ones, those that block ids stand for, and words."""
+
+    def __init__(self, workload: Workload, tokenizer: Path | None, stream: Stream) -> None:
+        vocabulary = vocabulary_of(tokenizer, with_specials=workload.endpoint != "chat")
+        self._plain = Prompts(vocabulary, ["trace", *stream])
+        self._blocks = _Blocks(vocabulary, stream, workload.trace.block_tokens if workload.trace else 1)
+
+    def of(self, rows: Sequence[Recorded]) -> Iterator[str]:
+        """Give the prompt of each of *rows*."""
+        made = [row.input_tokens for row in rows if row.input_tokens and not row.blocks]
+        words = iter(self._plain.take([(tokens, NO_LEAD) for tokens in made]))
+        for number, row in enumerate(rows):
+            if row.blocks:
+                yield self._blocks.text(number, row)
+            else:
+                yield next(words) if row.input_tokens else row.prompt
 
 
 class _Blocks:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plan", "Request", "Stage"]
+__all__ = ["NOTHING", "Plan", "Request", "Stage"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -33,6 +33,8 @@ class Request:
     turn: int = 0
     think_time: float = 0.0
     """Seconds between the answer to the turn before and this request."""
+    earliest: float = 0.0
+    """Seconds from the start of the load before which a later turn does not go, however soon it may."""
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """Further fields of the body; they win over the workload's."""
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytest_msprof.errors import InvalidWorkload
+from pytest_msprof.requests.recorded import Recorded, grown
+from pytest_msprof.requests.request import NOTHING
 from pytest_msprof.workload_parts import Trace
 
-__all__ = ["Recorded", "read_trace"]
-
-
-class Recorded(NamedTuple):
-    """One request of a trace."""
-
-    at: float
-    """When it came; seconds since the first one, once the trace is read."""
-    input_tokens: int
-    output_tokens: int
-    blocks: tuple[int, ...] = ()
-    """Ids of the blocks of its prompt; prompts that begin with equal ids begin with equal text."""
+__all__ = ["read_trace"]
 
 
 def read_trace(trace: Trace) -> list[Recorded]:
@@ -36,13 +28,21 @@ def read_trace(trace: Trace) -> list[Recorded]:
         with trace.path.open(encoding="utf-8-sig", newline="") as file:
             kind = _format_of(file.readline(), trace)
             file.seek(0)
-            read = [row for row in _READERS[kind](file, trace.path) if row.input_tokens > 0 and row.output_tokens > 0]
+            read = [row for row in _READERS[kind](file, trace.path) if _is_answered(row)]
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidWorkload(f"cannot read the trace {trace.path}: {error}") from None
     if not read:
         raise InvalidWorkload(f"the trace {trace.path} has no answered request in it")
-    read.sort(key=attrgetter("at"))
-    return [row._replace(at=row.at - read[0].at) for row in read]
+    if all(row.has_time for row in read):
+        read.sort(key=attrgetter("at"))
+        begin = read[0].at
+        read = [row._replace(at=row.at - begin) for row in read]
+    return list(grown(read)) if kind == "burstgpt" else read
+
+
+def _is_answered(row: Recorded) -> bool:
+    asked = row.input_tokens > 0 or row.prompt or row.messages
+    return bool(asked) and row.output_tokens != 0
 
 
 def _format_of(line: str, trace: Trace) -> str:
@@ -64,12 +64,32 @@ AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 BURSTGPT = ("Timestamp", "Request tokens", "Response tokens")
 
 
+PROMPTS = ("text_input", "input_text")
+"""How aiperf and ais_bench call a prompt that was recorded itself."""
+
+
 def _mooncake(lines: Iterable[str], path: Path) -> Iterator[Recorded]:
-    """Read lines of JSON; time stamps are milliseconds."""
+    """Read lines of JSON, times in milliseconds, with what aiperf adds: sessions, delays, texts, messages."""
+    last: dict[str, float] = {}
 
     def recorded(row: Mapping[str, Any]) -> Recorded:
-        lengths = int(row["input_length"]), int(row["output_length"])
-        return Recorded(float(row["timestamp"]) / 1000, *lengths, tuple(map(int, row.get("hash_ids") or ())))
+        session, messages = str(row.get("session_id") or ""), row.get("messages")
+        prompt = next((str(row[name]) for name in PROMPTS if row.get(name)), "")
+        came, delay = row.get("timestamp"), row.get("delay")
+        at = last.get(session, math.nan) if came is None else float(came) / 1000
+        if session:
+            last[session] = at
+        return Recorded(
+            at,
+            0 if prompt or messages else int(row["input_length"]),
+            None if row.get("output_length") is None else int(row["output_length"]),
+            tuple(map(int, row.get("hash_ids") or ())),
+            "" if messages else session,  # its messages carry the turns before
+            float(delay or 0) / 1000 if came is None else None,
+            prompt,
+            tuple(messages) if messages else None,
+            row.get("extra") or NOTHING,
+        )
 
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     return _each(numbered, lambda line: recorded(json.loads(line)), path)
@@ -87,10 +107,14 @@ def _azure(lines: Iterable[str], path: Path) -> Iterator[Recorded]:
 
 
 def _burstgpt(lines: Iterable[str], path: Path) -> Iterator[Recorded]:
-    """Read a table whose time stamps are seconds; a request that failed has no tokens in its answer."""
+    """Read a table whose time stamps are seconds; a request that failed has no tokens in its answer.
+
+    Newer files name the session of each conversation; its prompts hold the turns before.
+    """
 
     def recorded(row: Mapping[str, str]) -> Recorded:
-        return Recorded(float(row["Timestamp"]), int(row["Request tokens"]), int(row["Response tokens"]))
+        lengths = int(row["Request tokens"]), int(row["Response tokens"])
+        return Recorded(float(row["Timestamp"]), *lengths, session=row.get("Session ID") or "")
 
     return _each(enumerate(csv.DictReader(lines), 2), recorded, path)
 

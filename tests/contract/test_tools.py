@@ -22,7 +22,7 @@ from pytest_msprof.requests import plan, prompts
 from pytest_msprof.testing import BenchmarkConformance, FakeEngine, timed_server
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
-from pytest_msprof.workload_parts import Dataset, Lengths, Sessions, Stages
+from pytest_msprof.workload_parts import Dataset, Lengths, Sessions, Stages, Trace
 
 SAMPLES = Path(__file__).parents[1] / "data" / "loadgen"
 ROOT = Path(__file__).parents[2]
@@ -227,6 +227,13 @@ def rows(tmp_path):
         return Dataset(path=path, format="jsonl")
 
     return rows
+
+
+def test_a_trace_of_talks_is_refused_as_talks_are(pretend, job, rows):
+    pretend(Aiperf, "")
+    turns = rows(*[{"session_id": "a", "timestamp": 0, "input_length": 4, "output_length": 2}] * 2)
+    with pytest.raises(InvalidWorkload, match="cannot do trace='with sessions'"):
+        Aiperf().generate(job(trace=Trace(path=turns.path), num_requests=None, concurrency=None))
 
 
 @pytest.mark.parametrize("tool", [AisBench, Guidellm, VllmBenchmark])

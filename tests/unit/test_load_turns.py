@@ -48,6 +48,16 @@ def test_later_turns_wait_for_the_answer_and_the_thought():
     assert turns.is_over(8.0)
 
 
+@pytest.mark.parametrize(("answered", "goes"), [(12.0, 15.0), (17.5, 17.5)])
+def test_a_later_turn_does_not_go_before_its_own_time_nor_before_the_answer(answered, goes):
+    requests = [Request(session=0), Request(session=0, turn=1, earliest=5.0)]
+    turns = Turns(requests, np.array([0, np.nan]), begin=10.0)
+    assert taken(turns, 10.0) == [0]
+    turns.heard(0, answered)
+    assert turns.moment() == goes
+    assert turns.take(goes) == (1, goes)
+
+
 def test_without_a_slot_no_talk_begins():
     assert taken(Turns([Request()], None, begin=0.0), 0.0, may_open=False) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -95,6 +97,39 @@ def test_the_bytes_do_not_depend_on_this_machine():
     requests = plan(drawn, tokenizer=None).requests
     assert [request.input_tokens for request in requests] == [12, 7, 8, 10]
     assert [request.output_tokens for request in requests] == [22, 21, 35, 22]
+
+
+EVERYTHING = """
+import sys
+from pathlib import Path
+from pytest_msprof import *
+from pytest_msprof.requests import plan
+folder, model = map(Path, sys.argv[1:])
+for workload in (
+    Workload(prefixes=Prefixes(number=3, tokens=9, share=0.5), models={"one": 2, "two": 1}, request_rate=5),
+    Workload(sessions=Sessions(turns=Lengths.uniform(1, 3), think_time=1, thinking="exponential"), endpoint="chat"),
+    Workload(dataset=Dataset(path=folder / "rows.jsonl"), arrival="gamma", burstiness=0.5, request_rate=5),
+    Workload(trace=Trace(path=folder / "trace.jsonl")),
+):
+    planned = plan(workload, tokenizer=model, repeat=1, step=2)
+    print(workload.hash("tokenizer"), planned.due, planned.warm_up, planned.requests)
+"""
+
+
+def test_another_process_with_other_hashes_sends_the_same_bytes(model, tmp_path):
+    """Of everything that is drawn: lengths, prefixes, models, talks, rows of a dataset, hash ids of a trace, times."""
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"prompt": "row {row}"}}\n' for row in range(20)))
+    rows = [{"timestamp": row, "input_length": 40, "output_length": 4, "hash_ids": [0, row % 3]} for row in range(9)]
+    (tmp_path / "trace.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, "-c", EVERYTHING, str(tmp_path), str(model)]
+    told = [
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert told[0].count("Request(") > 100
 
 
 def test_each_seed_repeat_and_step_has_new_text(model):

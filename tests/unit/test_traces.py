@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,8 @@ from tokenizers import Tokenizer
 
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests import plan
-from pytest_msprof.requests.traces import Recorded, read_trace
+from pytest_msprof.requests.recorded import Recorded
+from pytest_msprof.requests.traces import read_trace
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
 from pytest_msprof.workload_parts import Trace
@@ -26,6 +29,13 @@ BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Ty
 5,ChatGPT,472,18,490,Conversation log
 45,ChatGPT,1087,0,1087,Conversation log
 118,GPT-4,417,276,693,API log
+"""
+BURSTGPT_TALKS = """Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type
+19440110.0,1722ac82,43,GPT-4,90,40,130,Conversation log
+19440120.0,,2,ChatGPT,36,29,65,API log
+19440161.0,1722ac82,3,GPT-4,150,20,170,Conversation log
+19440170.0,1722ac82,3,GPT-4,30,10,40,Conversation log
+19440199.0,1722ac82,3,GPT-4,55,10,65,Conversation log
 """
 
 
@@ -72,7 +82,7 @@ def test_mooncakes_time_stamps_are_milliseconds_and_need_no_order(written):
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "has no answered request in it"),
         (BURSTGPT.replace("472", "many"), "line 2: no request of a trace"),
         (AZURE.replace("2023-11-16 18:15:50", "yesterday"), "line 3: no request of a trace"),
-        ('{"timestamp": 0, "input_length": 4}\n', "line 1: no request of a trace (KeyError('output_length'))"),
+        ('{"timestamp": 0, "output_length": 4}\n', "line 1: no request of a trace (KeyError('input_length'))"),
         ('{"timestamp": 0, ', "line 1: no request of a trace"),
     ],
 )
@@ -152,3 +162,59 @@ def test_a_prompt_longer_than_its_blocks_ends_in_words_of_its_own(written):
     assert len(one) == len(other) == 20
     assert one[:8] == other[:8]
     assert one[8:] != other[8:]
+
+
+def test_burstgpts_sessions_are_talks_whose_turns_hold_those_before_them(written):
+    requests = plan(Workload(trace=Trace(path=written(BURSTGPT_TALKS), time_scale=0.1)), tokenizer=None)
+    asked = [(r.session, r.turn, r.input_tokens, r.output_tokens, r.earliest) for r in requests.requests]
+    assert asked == [
+        (0, 0, 90, 40, 0.0),
+        (0, 1, 150 - 130, 20, pytest.approx(5.1)),
+        (-1, 0, 36, 29, 0.0),
+        (2, 0, 30, 10, 0.0),
+        (2, 1, 55 - 40, 10, pytest.approx(8.9)),
+    ]
+    assert requests.due[[0, 2, 3]] == pytest.approx([0.0, 1.0, 6.0])
+    assert np.isnan(requests.due[[1, 4]]).all()
+
+
+AIPERF = [
+    {"timestamp": 100, "session_id": "a", "input_length": 30, "output_length": 4},
+    {"timestamp": 150, "text_input": "what was asked", "output_length": 5, "extra": {"priority": 1}},
+    {"session_id": "a", "delay": 400, "input_length": 15, "output_length": 2},
+    {"timestamp": 900, "session_id": "a", "input_length": 7, "output_length": 3},
+    {"timestamp": 950, "messages": [{"role": "user", "content": "look"}]},
+]
+
+
+def test_what_aiperf_adds_to_mooncakes_lines_is_understood(written):
+    path = written("".join(json.dumps(row) + "\n" for row in AIPERF), "trace.jsonl")
+    planned = plan(Workload(trace=Trace(path=path, time_scale=2.0), output_tokens=6), tokenizer=None)
+    first, delayed, timed, text, chat = planned.requests
+    assert [request.turn for request in planned.requests] == [0, 1, 2, 0, 0]
+    assert (first.session, delayed.session, timed.session, text.session) == (0, 0, 0, -1)
+    assert (delayed.input_tokens, delayed.think_time, delayed.earliest) == (15, 0.8, 0.0)
+    assert (timed.think_time, timed.earliest) == (0.0, 1.6)
+    assert (text.prompt, text.output_tokens, text.extra) == ("what was asked", 5, {"priority": 1})
+    assert (chat.messages, chat.output_tokens) == (({"role": "user", "content": "look"},), 6)
+    assert planned.due[[0, 3, 4]] == pytest.approx([0, 0.1, 1.7])
+
+
+def test_a_trace_without_times_has_lengths_only(written):
+    rows = [{"session_id": "a", "input_length": 9, "output_length": 2}, {"session_id": "a", "input_length": 4}]
+    path = written("".join(json.dumps(row) + "\n" for row in rows), "trace.jsonl")
+    with pytest.raises(InvalidWorkload, match="does not say when its requests came: replay its lengths"):
+        plan(Workload(trace=Trace(path=path)), tokenizer=None)
+    planned = plan(Workload(trace=Trace(path=path, replay="lengths"), output_tokens=6), tokenizer=None)
+    assert [(request.turn, request.output_tokens) for request in planned.requests] == [(0, 2), (1, 6)]
+
+
+def test_the_turns_of_a_session_stay_together_in_whatever_order_talks_come(written):
+    path = written(BURSTGPT_TALKS)
+    for repeat in range(4):
+        workload = Workload(trace=Trace(path=path, replay="lengths"), concurrency=2)
+        requests = plan(workload, tokenizer=None, repeat=repeat).requests
+        talks = [[r.input_tokens for r in requests if r.session == s] for s in {r.session for r in requests} if s >= 0]
+        assert sorted(talks) == [[30, 15], [90, 20]]
+        for one, other in pairwise(requests):
+            assert other.turn == 0 or (other.session, other.turn) == (one.session, one.turn + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,24 @@ def test_a_trace_is_replayed_when_its_requests_came(send, tmp_path):
         samples = send(server, trace=Trace(path=path)).samples
     assert np.diff(samples.due) == pytest.approx([0.1, 0.2])
     assert samples.output_tokens.tolist() == [2, 3, 5]
+
+
+def test_a_later_turn_of_a_trace_waits_for_the_answer_and_carries_it(send, tmp_path):
+    rows = [
+        {"timestamp": 0, "session_id": "a", "input_length": 4, "output_length": 3},
+        {"timestamp": 10, "session_id": "a", "input_length": 2, "output_length": 2},
+        {"timestamp": 700, "session_id": "a", "input_length": 2, "output_length": 2},
+    ]
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    with timed_server(ttft=0.2, itl=0) as server:
+        samples = send(server, trace=Trace(path=path)).samples
+        prompts = [answer.body["prompt"] for answer in server.answers()]
+    ended = samples.start + samples.closed
+    assert samples.due[1] == pytest.approx(ended[0])
+    assert samples.due[2] - samples.due[0] == pytest.approx(0.7)
+    assert samples.output_tokens.tolist() == [3, 2, 2]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(prompts))
 
 
 def test_rows_of_a_dataset_say_themselves_what_is_asked_of_whom(send, tmp_path):

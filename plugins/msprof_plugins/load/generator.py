@@ -65,6 +65,7 @@ def _workers(job: LoadJob, planned: Plan) -> int:
         return workers_for(job.workload, planned)
     if not isinstance(asked, int) or not 1 <= asked <= most:
         raise ConfigurationError(f"workers of this load may be 1 to {most}, but got {asked!r}")
-    if asked > 1 and (job.workload.sessions or (job.workload.duration and planned.due is None)):
+    talks = job.workload.sessions or (job.workload.trace and any(request.turn for request in planned.requests))
+    if asked > 1 and (talks or (job.workload.duration and planned.due is None)):
         raise ConfigurationError("talks, and closed loops that a duration ends, are sent by one worker")
     return asked

@@ -20,13 +20,13 @@ class Turns:
 
     In a closed loop whatever comes next may go at any time; else each when it is *due*, seconds
     from *begin*. A later turn of a talk may go when the answer before it was heard and thought
-    about, and never where that answer failed. After *until* nothing goes any more.
+    about, not before its `earliest`, and never where that answer failed. After *until* nothing goes any more.
     """
 
     def __init__(
         self, requests: Sequence[Request], due: NDArray[np.float64] | None, begin: float, until: float = float("inf")
     ) -> None:
-        self._requests, self._until = requests, until
+        self._requests, self._begin, self._until = requests, begin, until
         self._openings: list[int] | None = None
         self._due: list[float] | None = None
         if due is not None:
@@ -62,7 +62,8 @@ class Turns:
     def heard(self, number: int, now: float) -> None:
         """Let the turn after *number* come, which was answered at *now*."""
         if self.has_next_turn(number):
-            heapq.heappush(self._later, (now + self._requests[number + 1].think_time, number + 1))
+            turn = self._requests[number + 1]
+            heapq.heappush(self._later, (max(now + turn.think_time, self._begin + turn.earliest), number + 1))
 
     def has_next_turn(self, number: int) -> bool:
         """Say whether the talk of request *number* goes on."""

@@ -207,6 +207,8 @@ class Tool(LoadGenerator):
         folder = job.folder / self.name
         folder.mkdir(parents=True)
         planned = plan(job.workload, tokenizer=job.target.tokenizer, repeat=job.repeat, step=job.step)
+        if job.workload.trace and any(request.turn for request in planned.requests):
+            self.refuse("trace", "with sessions", "without sessions")
         return Order(self.name, job, job.context, planned, folder, interpreter)
 
     def _check_fields(self, workload: Workload) -> None:
