@@ -11,10 +11,28 @@ from pathlib import Path
 import psutil
 
 from msprof_plugins.model_memory import BLOCK, ModelMemory
-from pytest_msprof import OptimizerConfigField, SearchSpace, Workload, choice, constant, floats, integers, steps
+from pytest_msprof import (
+    Lengths,
+    OptimizerConfigField,
+    SearchSpace,
+    Workload,
+    choice,
+    constant,
+    floats,
+    integers,
+    steps,
+)
 from pytest_msprof.errors import ConfigurationError
 
-__all__ = ["MINDIE", "SOURCES", "transformers_serve", "vllm_on_devices", "vllm_on_processors"]
+__all__ = [
+    "MINDIE",
+    "SOURCES",
+    "mindie_on_devices",
+    "sglang_on_devices",
+    "transformers_serve",
+    "vllm_on_devices",
+    "vllm_on_processors",
+]
 
 GIB = 2**30
 MOST_SEQUENCES = 1024
@@ -42,12 +60,30 @@ SOURCES = {
     "continuous_batching": "transformers 5.23 serve --continuous-batching: off by default",
     "num_blocks": "transformers 5.23 serve --cb-num-blocks: blocks of 256 tokens; below: one block a sequence",
     "batch_tokens": "transformers 5.23 serve --cb-max-batch-tokens: from 1, default 8192; 16 to 2048 ran",
+    "max_running_requests": "SGLang 0.5.23 ServerArgs: no bound of its own; above: the memory model",
+    "chunked_prefill_size": "SGLang 0.5.23: default 2048 to 16384 by device memory; a multiple of the page, -1 is off",
+    "max_prefill_tokens": "SGLang 0.5.23: default 16384; never below the context length, whatever is set",
+    "mem_fraction_static": "SGLang 0.5.23: share of a device for weights and KV cache; the rest holds activations",
+    "schedule_policy": "SGLang 0.5.23: default fcfs; lpm and dfs-weight order by the shared prefix, so need its cache",
+    "schedule_conservativeness": "SGLang 0.5.23: default 1.0; larger where requests are retracted, smaller fills it",
+    "page_size": "SGLang 0.5.23: tokens of a KV page; the default depends on the attention backend",
+    "disable_radix_cache": "SGLang 0.5.23: without it prompts share no prefix",
+    "enable_mixed_chunk": "SGLang 0.5.23: prefill and decode in one batch; needs chunked prefill",
+    "num_continuous_decode_steps": "SGLang 0.5.23: default 1; more steps raise throughput and time to first token",
+    "tp_size": "SGLang 0.5.23: divides the attention heads; tp * pp * dp is the number of devices",
+    "pp_size": "SGLang 0.5.23: stages of layers",
+    "dp_size": "SGLang 0.5.23: copies of the model",
+    "ep_size": "SGLang 0.5.23: divides tensor parallelism; for mixtures of experts",
     "dtype": "both engines; float32 changes the answers",
 }
 """Where the range of each field comes from."""
 
 CACHE_BLOCK = 256
 """Tokens of a block of `transformers serve`."""
+MINDIE_BLOCK = 128
+"""Tokens of a block of MindIE (cacheBlockSize)."""
+MINDIE_SHARE = 0.8
+"""What the original's `mem_coefficient` leaves of a device's memory."""
 
 
 def vllm_on_processors(model: Path, workload: Workload, *, memory: int | None = None) -> SearchSpace:
@@ -91,9 +127,7 @@ def vllm_on_devices(
     needs = ModelMemory.of(model)
     cache = devices * memory * 0.95 - needs.weights
     if cache <= 0:
-        raise ConfigurationError(
-            f"{model} with {needs.weights / GIB:.1f} GiB of weights does not fit {devices} × {memory / GIB:.1f} GiB"
-        )
+        raise ConfigurationError(_too_large(model, needs, devices, memory))
     sizes = [size for size in range(1, devices + 1) if devices % size == 0]
     return SearchSpace(
         integers("max_num_seqs", 1, _most_sequences(needs, cache, workload), log=True).marked(memory="more"),
@@ -116,6 +150,46 @@ def vllm_on_devices(
     )
 
 
+def sglang_on_devices(
+    model: Path, workload: Workload, *, devices: int, memory: int, experts: bool = False
+) -> SearchSpace:
+    """Return the space of `sglang.launch_server` on *devices* accelerators of *memory* bytes each.
+
+    Every field is an option of its own name, for a plugin that operates SGLang. Its flags have no
+    negation: they are set, or left out (an empty text). What is left out of vLLM's space is left out here.
+    """
+    needs = ModelMemory.of(model)
+    cache = devices * memory * 0.92 - needs.weights
+    if cache <= 0:
+        raise ConfigurationError(_too_large(model, needs, devices, memory))
+    sizes = [size for size in range(1, devices + 1) if devices % size == 0]
+    fields = [
+        integers("max_running_requests", 1, _most_sequences(needs, cache, workload, block=1), log=True),
+        choice("chunked_prefill_size", [512, 1024, 2048, 4096, 8192, 16384]).marked(memory="more"),
+        integers("max_prefill_tokens", 2048, 65536, log=True).marked(memory="more"),
+        floats("mem_fraction_static", 0.7, 0.92).marked(memory="either"),
+        choice("schedule_policy", ["fcfs", "lpm", "dfs-weight"]),
+        floats("schedule_conservativeness", 0.3, 1.3),
+        choice("page_size", [1, 16, 32, 64]),
+        choice("disable_radix_cache", ["", True]),
+        choice("enable_mixed_chunk", ["", True]),
+        integers("num_continuous_decode_steps", 1, 8, log=True),
+        integers("stream_interval", 1, 16, log=True),
+        *(_parallel(name, sizes) for name in ("pp_size", "dp_size")),
+        _parallel("tp_size", [size for size in sizes if needs.heads % size == 0]),
+        *([_parallel("ep_size", sizes)] if experts else []),
+    ]
+    return SearchSpace(
+        *(entry.model_copy(update={"config_position": f"--{entry.name.replace('_', '-')}"}) for entry in fields),
+        where=[
+            "not disable_radix_cache or schedule_policy == 'fcfs'",
+            f"tp_size * pp_size * dp_size == {devices}",
+            f"{needs.weights} / (tp_size * pp_size) < mem_fraction_static * {memory}",
+            *(["tp_size % ep_size == 0"] if experts else []),
+        ],
+    )
+
+
 def transformers_serve(model: Path, workload: Workload, *, memory: int | None = None) -> SearchSpace:
     """Return the space of `transformers serve`, with and without continuous batching.
 
@@ -123,7 +197,7 @@ def transformers_serve(model: Path, workload: Workload, *, memory: int | None = 
     """
     needs, available = ModelMemory.of(model), memory or psutil.virtual_memory().total
     fit = int((available - 2 * needs.weights) * 0.5) // (needs.kv_per_token * CACHE_BLOCK)
-    fewest = math.ceil(_shortest(workload) / CACHE_BLOCK)
+    fewest = math.ceil(_shortest(workload.input_tokens) / CACHE_BLOCK)
     most = min(fit, MOST_SEQUENCES * fewest)
     if most <= fewest:
         raise ConfigurationError(f"{model} leaves no KV cache for one sequence in {available / GIB:.1f} GiB")
@@ -135,15 +209,41 @@ def transformers_serve(model: Path, workload: Workload, *, memory: int | None = 
     )
 
 
+def mindie_on_devices(model: Path, workload: Workload, *, devices: int, memory: int) -> SearchSpace:
+    """Return the space of MindIE's config.json on *devices* accelerators of *memory* bytes, one tensor-parallel group.
+
+    `maxBatchSize` is narrowed as the original's theory-guided bound does it: at least the sequences
+    that the cache holds whole, at most 1.3 times those that it holds of the prompts alone, where the
+    cache has 80 % of a device less its share of the weights.
+    """
+    needs = ModelMemory.of(model)
+    cache = devices * memory * MINDIE_SHARE - needs.weights
+    if cache <= 0:
+        raise ConfigurationError(_too_large(model, needs, devices, memory))
+    tokens = _shortest(workload.input_tokens)
+    least = needs.sequences(cache, tokens + _shortest(workload.output_tokens), block=MINDIE_BLOCK)
+    most = math.ceil(needs.sequences(cache, tokens, block=MINDIE_BLOCK) * SPARE)
+    batch, *others = MINDIE
+    low, high = min(max(least, int(batch.min)), int(batch.max)), min(max(most, int(batch.min)), int(batch.max))
+    if low >= high:
+        low = int(batch.min)
+    return SearchSpace(batch.model_copy(update={"min": float(low), "max": float(high)}).marked(memory="more"), *others)
+
+
+def _too_large(model: Path, needs: ModelMemory, devices: int, memory: int) -> str:
+    return f"{model} with {needs.weights / GIB:.1f} GiB of weights does not fit {devices} × {memory / GIB:.1f} GiB"
+
+
 def _most_sequences(needs: ModelMemory, cache: float, workload: Workload, *, block: int = BLOCK) -> int:
     """Return the bound of sequences: beyond what the cache holds of the shortest prompts, nothing changes any more."""
-    held = needs.sequences(cache, _shortest(workload), block=block)
+    held = needs.sequences(cache, _shortest(workload.input_tokens), block=block)
     return min(max(int(held * SPARE), 2), MOST_SEQUENCES)
 
 
-def _shortest(workload: Workload) -> int:
-    tokens = workload.input_tokens
-    return tokens if isinstance(tokens, int) else tokens.low
+def _shortest(tokens: int | Lengths) -> int:
+    if isinstance(tokens, int):
+        return tokens
+    return min((found.low for found in tokens.bins), default=tokens.low)
 
 
 def _parallel(name: str, sizes: list[int]) -> OptimizerConfigField:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from fake_project import REGRESSION, said
@@ -278,3 +279,46 @@ def test_workers_of_xdist_say_how_far_they_are_with_their_results(project):
     project.study('SearchSpace(choice("capacity", [1, 2, 4]), default={"capacity": 1})', n_trials=2)
 
     project.run("-n", "2").stdout.fnmatch_lines(["*msprof: trial 0 (1 of 2)", "        capacity=1"])
+
+
+CONFIGURED_BY_FILE = """
+class ByFile(Fake):
+    def update_config(self, params=None):
+        self._config_path = self.context.folder / "engine.json"
+        self._config_path.write_text(json.dumps({"port": self.context.port, "capacity": params[0].value}))
+        self.env["ENGINE_CONFIG"] = str(self._config_path)
+        return True
+
+
+def pytest_msprof_register_simulators(registry):
+    registry.simulators.add("fake", ByFile)
+"""
+
+
+def test_the_config_file_of_the_winner_lies_beside_what_is_recommended(project):
+    project.conftest(CONFIGURED_BY_FILE)
+    project.study('SearchSpace(choice("capacity", [1, 4]), default={"capacity": 1})', n_trials=2, confirm=1)
+
+    project.run().assert_outcomes(passed=5, skipped=1)
+
+    (place,) = (project.path / ".msprof" / "best").iterdir()
+    best = json.loads((place / "best.json").read_text())
+    assert best["config_file"] == "engine.json"
+    assert best["environment"]["ENGINE_CONFIG"] == str(place / "engine.json")
+    assert json.loads((place / "engine.json").read_text()) == {"port": 8000, "capacity": best["fields"]["capacity"]}
+    assert [entry["role"] for entry in best["confirmed"]] == ["winner", "default"]
+    assert best["confirmed"][0] | {"trial": 0} == {
+        "role": "winner", "trial": 0, "launches": 1, "failed": 0, "limits_missed": 0,
+    }  # fmt: skip
+
+
+def test_a_config_file_that_is_gone_is_not_named(project):
+    project.conftest(CONFIGURED_BY_FILE)
+    project.study('SearchSpace(choice("capacity", [1, 4]), default={"capacity": 1})', n_trials=2)
+    project.run()
+    shutil.rmtree(project.path / ".msprof" / "logs")
+
+    project.run()
+
+    (place,) = (project.path / ".msprof" / "best").iterdir()
+    assert json.loads((place / "best.json").read_text())["config_file"] == ""

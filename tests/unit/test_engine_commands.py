@@ -16,6 +16,7 @@ from msprof_plugins.external import ExternalSimulator
 from msprof_plugins.install_engine import RECIPES, STAMP, Recipe, Taken, install
 from msprof_plugins.transformers_serve import TransformersSimulator
 from msprof_plugins.vllm import VllmSimulator
+from pytest_msprof import OptimizerConfigField
 from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, UnknownName
 from pytest_msprof.interfaces import LaunchContext
 from pytest_msprof.process import EngineProcess
@@ -329,3 +330,17 @@ def test_external_without_a_url_names_the_option(tmp_path):
     made.configure(LaunchContext(launcher=EngineProcess.start, folder=tmp_path))
     with pytest.raises(ConfigurationError, match="give --msprof-base-url"):
         made.preflight()
+
+
+def test_vllm_leaves_its_options_as_a_file_for_a_deployment_without_secrets(tmp_path, model):
+    simulator = VllmSimulator()
+    key = OptimizerConfigField(name="key", dtype="str", value="sk-geheim", config_position="--api-key")
+    fields = {"max_num_seqs": 64, "enable_prefix_caching": False, "enforce_eager": True, "key": "sk-geheim"}
+    prepared(simulator, tmp_path, fields | {"kv_cache_space": 2}, declared=(key,), model=str(model))
+
+    assert simulator.update_config(simulator.data_field)
+
+    assert simulator.config_path.read_text() == (
+        f'model: "{model}"\nhost: "127.0.0.1"\nport: 8123\nmax-num-seqs: 64\n'
+        'enforce-eager: true\nenable-prefix-caching: false\napi-key: "***"\n'
+    )

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from msprof_plugins.model_memory import ModelMemory
-from msprof_plugins.spaces import GIB, MINDIE, SOURCES, transformers_serve, vllm_on_devices, vllm_on_processors
+from msprof_plugins.spaces import (
+    GIB,
+    MINDIE,
+    SOURCES,
+    mindie_on_devices,
+    sglang_on_devices,
+    transformers_serve,
+    vllm_on_devices,
+    vllm_on_processors,
+)
 from msprof_plugins.vllm import VllmSimulator
-from pytest_msprof import SearchSpace, Workload
+from pytest_msprof import Lengths, SearchSpace, Workload
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.service import bind
 
@@ -85,6 +94,10 @@ def test_a_model_that_fits_nowhere_has_no_space(model):
 
     with pytest.raises(ConfigurationError, match=r"16\.0 GiB of weights does not fit 1 × 12\.0 GiB"):
         vllm_on_devices(folder, LOAD, devices=1, memory=12 * GIB)
+    with pytest.raises(ConfigurationError, match=r"16\.0 GiB of weights does not fit 1 × 12\.0 GiB"):
+        sglang_on_devices(folder, LOAD, devices=1, memory=12 * GIB)
+    with pytest.raises(ConfigurationError, match=r"16\.0 GiB of weights does not fit 1 × 12\.0 GiB"):
+        mindie_on_devices(folder, LOAD, devices=1, memory=12 * GIB)
     with pytest.raises(ConfigurationError, match=r"leaves no KV cache in 24\.0 GiB"):
         vllm_on_processors(folder, LOAD, memory=24 * GIB)
     with pytest.raises(ConfigurationError, match="leaves no KV cache for one sequence"):
@@ -114,6 +127,51 @@ def test_every_field_is_one_that_the_engine_takes_and_names_its_source(model, ex
         bind(dict.fromkeys(declared), VllmSimulator(), declared, "vllm")
         assert declared.keys() <= SOURCES.keys()
     assert {entry.name for entry in transformers_serve(folder, LOAD, memory=24 * GIB)} <= SOURCES.keys()
+
+
+@pytest.mark.parametrize("experts", [False, True])
+def test_sglang_splits_a_model_over_all_devices_and_names_its_options(model, experts):
+    space = sglang_on_devices(model(LLAMA), LOAD, devices=4, memory=24 * GIB, experts=experts)
+
+    assert {entry.config_position for entry in space} == {f"--{entry.name.replace('_', '-')}" for entry in space}
+    assert {entry.name for entry in space} <= SOURCES.keys()
+    split = {"tp_size": 2, "pp_size": 1, "dp_size": 2, "mem_fraction_static": 0.85, "schedule_policy": "lpm"}
+    split |= {"ep_size": 2} if experts else {}
+    assert not space.violations(split)
+    assert space.violations(split | {"dp_size": 1})
+    assert space.violations(split | {"disable_radix_cache": True})
+    assert not space.violations(split | {"disable_radix_cache": ""})
+    assert space.violations(split | {"ep_size": 4}) if experts else "ep_size" not in space
+
+
+def test_memory_bounds_the_batch_of_mindie_as_theory_guides(model):
+    folder = model(LLAMA)
+    needs = ModelMemory.of(folder)
+    cache = 2 * 32 * GIB * 0.8 - 16 * GIB
+
+    batch = mindie_on_devices(folder, LOAD, devices=2, memory=32 * GIB)["max_batch_size"]
+
+    assert batch.min == needs.sequences(cache, 1200, block=128)
+    assert batch.max == pytest.approx(1.3 * needs.sequences(cache, 1000, block=128), abs=1)
+    assert 10 < batch.min < batch.max < 1000
+
+
+def test_the_shortest_prompt_of_a_histogram_is_that_of_its_bins(model):
+    prompts = Lengths.histogram((1000, 2000, 1.0), (500, 900, 2.0))
+    spaces = [
+        sglang_on_devices(model(LLAMA), Workload(input_tokens=tokens), devices=1, memory=24 * GIB)
+        for tokens in (500, prompts)
+    ]
+
+    assert spaces[0]["max_running_requests"] == spaces[1]["max_running_requests"]
+
+
+def test_a_batch_that_any_memory_holds_keeps_the_bounds_of_the_original(model):
+    short = Workload(input_tokens=4, output_tokens=4)
+
+    batch = mindie_on_devices(model(LLAMA), short, devices=8, memory=64 * GIB)["max_batch_size"]
+
+    assert (batch.min, batch.max) == (10, 1000)
 
 
 def test_the_fields_of_mindie_make_a_space():
