@@ -18,6 +18,7 @@ from pytest_msprof.scales import MOST_STEPS, Integers, Options, Reals, Scale, ev
 __all__ = [
     "DTYPES",
     "MEMORY",
+    "NUMERIC",
     "OptimizerConfigField",
     "choice",
     "constant",
@@ -35,6 +36,11 @@ DTYPES = ("int", "float", "bool", "enum", "range", "ratio", "share", "factories"
 
 MEMORY = ("more", "less", "either")
 """`either` says that it matters and nobody knows which way."""
+NUMERIC = {
+    *("dtype", "torch_dtype", "precision", "quantization", "kv_cache_dtype", "kv_cache_quantization"),
+    *("speculative_config", "num_speculative_tokens", "speculative_model", "speculative_algorithm"),
+}
+"""Names under which engines have what changes a model's answers."""
 
 
 class OptimizerConfigField(BaseModel):
@@ -68,8 +74,8 @@ class OptimizerConfigField(BaseModel):
     """Expression over other fields; where it is false, this field is absent."""
     memory: str = ""
     """What memory a larger value demands, or a later option: one of `MEMORY`, empty where it does not matter."""
-    numerics: bool = False
-    """Whether it may change what the model answers: precision, quantization, type of the cache, drafts."""
+    numerics: bool | None = None
+    """Whether it may change what the model answers; None: where its name is one of `NUMERIC`."""
 
     def __init__(self, **values: object) -> None:
         try:
@@ -236,12 +242,18 @@ class OptimizerConfigField(BaseModel):
         """The fields that this one follows."""
         return self.following.targets if self.following else ()
 
-    def marked(self, *, memory: str = "", numerics: bool = False) -> Self:
+    @property
+    def changes_numerics(self) -> bool:
+        """Whether its values may differ in what the model answers: precision, quantization, cache type, drafts."""
+        return self.name.lower() in NUMERIC if self.numerics is None else self.numerics
+
+    def marked(self, *, memory: str = "", numerics: bool | None = None) -> Self:
         """Return the same field, saying what a study could only find out by failing.
 
         *memory*: a larger value, or a later option, demands `"more"` or `"less"` of it, or `"either"` where
         nobody can say; what demands at least as much as a configuration that ran out of memory is not tried.
-        *numerics*: values differ in what the model answers, so studies watch the metric `agreement`.
+        *numerics*: values may differ in what the model answers, so studies limit the metric `agreement`;
+        without it, fields whose names say so count, such as `dtype` and `quantization`.
         """
         return type(self)(**{**self.model_dump(exclude_unset=True), "memory": memory, "numerics": numerics})
 

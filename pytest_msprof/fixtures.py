@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_msprof.loads import Loader
     from pytest_msprof.results import Run, Value
     from pytest_msprof.service import Service
+    from pytest_msprof.tuning.quality import Scorers
     from pytest_msprof.tuning.trial import Trial
     from pytest_msprof.workload import Workload
 
@@ -166,6 +167,16 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return LazyGolden(session_of(request.config), request.node)  # type: ignore[return-value]
 
 
+def _scorers(item: pytest.Item) -> Scorers:
+    """Return how to ask the plugins above *item* for figures of the answers."""
+
+    def ask(service: Service, names: tuple[str, ...]) -> dict[str, float]:
+        found = item.ihook.pytest_msprof_quality(service=service, names=names)
+        return {name: value for figures in reversed(found) for name, value in (figures or {}).items()}
+
+    return ask
+
+
 @pytest.fixture
 def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[SimulatorInterface]) -> Trial:
     """One configuration to measure; made by the `tune` mark."""
@@ -174,5 +185,6 @@ def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[Simu
     found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
     if "load_generator" in request.fixturenames:
         load_fields = session_of(request.config).own_load_fields(found.fields)
-        request.getfixturevalue("load_generator").fields = load_fields
+        loader = request.getfixturevalue("load_generator")
+        loader.fields, loader.judge = load_fields, found.judge(_scorers(request.node))
     return found

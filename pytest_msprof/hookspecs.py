@@ -66,6 +66,13 @@ def pytest_msprof_sampler(name: str, seed: int, constraints: tuple[str, ...]) ->
     """Return the `optuna.samplers.BaseSampler` behind `search=NAME`, or None."""
 
 
+def pytest_msprof_quality(service: Any, names: tuple[str, ...]) -> dict[str, float] | None:
+    """Measure what *service* answers, 0 to 1: `{"gsm8k": 0.71}` becomes the metric `quality.gsm8k` of a trial.
+
+    *names* are those that the study names as objective or limit. Asked once a launch, before the load.
+    """
+
+
 def pytest_msprof_trial_finished(study: str, trial: TrialRecord) -> None:
     """Learn that a trial was measured, found infeasible, or failed."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -35,6 +35,8 @@ class Loader:
         self._generator = make_generator(session.registry.benchmarks.get(name))
         self.fields: Mapping[str, Value] = {}
         """Load-side fields that a trial sets."""
+        self.judge: Callable[[Service], Mapping[str, float]] = lambda _: {}
+        """Measures what a service answers, for the metrics that a study names beside those of the load."""
         self._partials: dict[str, PartialRun] = {}
 
     def run(self, workload: Workload, service: Service) -> Run:
@@ -43,7 +45,8 @@ class Loader:
         Raises `LoadError` when nothing usable was measured, and `ServiceExited` when that is
         because the engine died.
         """
-        if service.loads:
+        answered = self.judge(service)
+        if service.loads or answered:
             service.simulator.reset_cache()
         target = service.target
         tokens = tokenizer_digest(target.tokenizer)
@@ -68,6 +71,7 @@ class Loader:
             partial.close() if partial.written else partial.discard()
             raise
         service.is_loaded = False
+        measurement = replace(measurement, metrics={**measurement.metrics, **answered})
         partial.complete(measurement.samples)
         write_series(partial.folder, measurement.series)
         self._partials[run_id] = partial

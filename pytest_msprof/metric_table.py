@@ -7,10 +7,24 @@ from typing import Literal, NamedTuple
 
 from pytest_msprof.errors import MetricMissing, UnknownName
 
-__all__ = ["METRICS", "SAMPLE_NEEDED", "SCORE", "Metric", "as_objective", "check_limits", "metric"]
+__all__ = [
+    "AGREEMENT",
+    "METRICS",
+    "QUALITY",
+    "SAMPLE_NEEDED",
+    "SCORE",
+    "Metric",
+    "as_objective",
+    "check_limits",
+    "metric",
+]
 
 SCORE = "score"
 """What several objectives of a study make together; no load measures it."""
+AGREEMENT = "agreement"
+"""What a study measures of the answers of each configuration, beside any load."""
+QUALITY = "quality"
+"""What a plugin measures of the answers, as `quality.NAME`; the name is the plugin's."""
 
 
 class Metric(NamedTuple):
@@ -39,6 +53,8 @@ METRICS = {
         Metric("goodput", "request/s", "higher", False, "requests that met every objective / duration"),
         Metric("energy", "J/token", "lower", False, "energy of all devices during the run / output tokens"),
         Metric("success_rate", "1", "higher", False, "successful / sent"),
+        Metric(AGREEMENT, "1", "higher", False, "share of greedy tokens equal to the default's"),
+        Metric(QUALITY, "1", "higher", True, "share of right answers, by a plugin's own test"),
         Metric(SCORE, "", "higher", False, "weighted geometric mean of the objectives of a study that has several"),
         Metric("prefill_throughput", "token/s", "higher", False, "prompt tokens of a batch / time of its prefill"),
         Metric(
@@ -67,17 +83,19 @@ def metric(name: str) -> Metric:
         raise UnknownName("metric", base, METRICS)
     found = METRICS[base]
     if found.distribution and not statistic:
+        if base == QUALITY:
+            raise MetricMissing(f"{base!r} needs the name of a test, such as '{base}.gsm8k'")
         raise MetricMissing(f"{base!r} is a distribution: name a statistic, such as '{base}.p50'")
     if statistic and not found.distribution:
         raise MetricMissing(f"{base!r} is a single figure and has no statistic {statistic!r}")
-    if statistic and statistic not in SAMPLE_NEEDED:
+    if statistic and statistic not in SAMPLE_NEEDED and base != QUALITY:
         raise UnknownName(f"statistic of {base}", statistic, SAMPLE_NEEDED)
     return found
 
 
 def check_limits(limits: Mapping[str, float]) -> None:
     """Raise `UnknownName` where a limit of single requests names what a single request does not have."""
-    of_requests = [entry.name for entry in METRICS.values() if entry.distribution]
+    of_requests = [entry.name for entry in METRICS.values() if entry.distribution and entry.name != QUALITY]
     for name in limits:
         if name not in of_requests:
             raise UnknownName("metric of a request", name, of_requests)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from pytest_msprof.distributions import Distribution, SteadyState
 from pytest_msprof.errors import MetricMissing, UnknownName
-from pytest_msprof.metric_table import METRICS, as_objective
+from pytest_msprof.metric_table import METRICS, QUALITY, as_objective
 from pytest_msprof.samples import Samples
 from pytest_msprof.series import Series
 from pytest_msprof.workload import Workload
@@ -239,13 +239,15 @@ class Run(BaseModel):
         Raises `UnknownName` for a metric that does not exist, and `MetricMissing` for one that this
         run does not have.
         """
+        if metric in self.metrics:
+            return self.metrics[metric]
         name, _, statistic = metric.partition(".")
         if name not in METRICS and name not in self.metrics and name not in self.distributions:
             raise UnknownName("metric", name, METRICS)
+        if name == QUALITY:
+            raise self._missing(metric)
         if statistic:
             return self.distribution(name)[statistic]
-        if name in self.metrics:
-            return self.metrics[name]
         if name in self.distributions:
             raise MetricMissing(f"{name!r} is a distribution: name a statistic, such as '{name}.p50'")
         raise self._missing(name)

@@ -82,7 +82,7 @@ def _measured_before(
     session: MsprofSession, trial: Trial, engine: str, simulator: type[SimulatorInterface]
 ) -> Run | None:
     """Return a run of the same configuration that another study left, None where there is none that can answer."""
-    if session.options.fresh or session.options.base_url or not trial.is_fixed:
+    if session.options.fresh or session.options.base_url or not trial.is_repeatable:
         return None
     operator = session.operator(simulator)
     condition = Condition(

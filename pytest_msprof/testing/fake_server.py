@@ -51,6 +51,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--itl", type=float, default=0.002, help="seconds between tokens")
     add("--slowdown", type=float, default=0.0, help="share by which each further running request slows all")
     add("--capacity", type=int, default=0, help="requests at a time, the others queue; 0 is unlimited")
+    add("--word", default="token", help="the one word that answers are made of")
     add("--tokens-per-event", type=int, default=1)
     add("--no-done", action="store_true", help="end streams without [DONE]")
     add("--no-usage", action="store_true", help="never say how many tokens there were")
@@ -313,7 +314,7 @@ class Text:
 
     def choice(self, words: int, finish_reason: str | None = None) -> dict[str, Any]:
         """Make the part of an event that carries *words* words."""
-        text = " token" * words
+        text = f" {self.options.word}" * words
         content: dict[str, Any] = {"delta": {"content": text}} if self.chat else {"text": text}
         return {"index": 0, **content, "finish_reason": finish_reason}
 
@@ -325,7 +326,7 @@ class Text:
 
     def whole(self) -> dict[str, Any]:
         """Make the answer to a request that does not stream."""
-        text = " token" * self.count
+        text = f" {self.options.word}" * self.count
         content: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         choice = {"index": 0, **content, "finish_reason": "length"}
         return {"id": "fake-1", "model": self.options.model, "choices": [choice], "usage": self.usage}

@@ -34,6 +34,7 @@ class FakeSimulator(SimulatorInterface):
         integers("fail_every", 0, 1000),
         integers("crash_after", 0, 1000),
         choice("crash", [False, True]),
+        choice("word", ["token", "nonsense"]).marked(numerics=True),
     )
 
     def __init__(self, **options: Any) -> None:

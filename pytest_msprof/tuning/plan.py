@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.ids import digest
-from pytest_msprof.metric_table import SAMPLE_NEEDED, SCORE, metric
+from pytest_msprof.metric_table import AGREEMENT, QUALITY, SAMPLE_NEEDED, SCORE, Metric, metric
 from pytest_msprof.results import Run
 from pytest_msprof.space import SearchSpace
 from pytest_msprof.tuning.goals import Goals
@@ -20,6 +20,8 @@ __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 LOADS = ("fixed", "max_under_slo", "sweep")
 TIGHTENED = 0.1
 """Share by which limits are tightened while searching: one run is noisy, and the winner must hold them again."""
+LEAST_AGREEMENT = 0.9
+"""Limit on `agreement` in a space with a field that changes numerics."""
 BY_HAND = ("CONCURRENCY", "MAXCONCURRENCY", "REQUESTRATE")
 """Fields of a space that set the load."""
 Role = Literal["winner", "runner-up", "default"]
@@ -87,6 +89,8 @@ class TunePlan:
         missing = sorted({"workload", goal, "n_trials"} - set(values))
         if missing:
             raise ConfigurationError(f"tune needs {', '.join(missing)}")
+        if isinstance(limits := values.get("subject_to", {}), Mapping):
+            values["subject_to"] = _guarded(limits, args[0])
         plan = cls(args[0], **values)
         plan._check()
         return plan
@@ -186,6 +190,11 @@ class TunePlan:
         """Return the identity of the question: space, objective, constraints, workload, load and seed."""
         return digest(self.describe())
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether a trial needs figures of its answers, beside those of the load."""
+        return any(metric(name).name in (AGREEMENT, QUALITY) for name in self.metrics)
+
     def describe(self) -> dict[str, Any]:
         """Return the question as JSON, for the study's record and for showing what changed."""
         return {
@@ -236,7 +245,7 @@ class TunePlan:
         return max((self._ratio(name, metrics[name]) for name in self._straining()), default=0.0)
 
     def _straining(self) -> list[str]:
-        return [name for name in self.subject_to if metric(name).distribution or metric(name).unit == "1"]
+        return [name for name in self.subject_to if _is_of_load(metric(name))]
 
     def _ratio(self, name: str, value: float) -> float:
         limit = self._strict(name)
@@ -262,3 +271,16 @@ class TunePlan:
         relation = ">" if found.better == "lower" else "<"
         unit = "" if found.unit == "1" else f" {found.unit}"
         return f"{name} {value:.4g}{unit} {relation} {self.subject_to[name]:.4g}{unit}"
+
+
+def _guarded(limits: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """Return *limits* with one on `agreement` where the space changes numerics and nobody said None to it."""
+    given = dict(limits)
+    if AGREEMENT not in given and any(entry.changes_numerics for entry in space.searched):
+        given[AGREEMENT] = LEAST_AGREEMENT
+    return {name: limit for name, limit in given.items() if not (name == AGREEMENT and limit is None)}
+
+
+def _is_of_load(found: Metric) -> bool:
+    """Say whether a heavier load makes a metric worse: a latency, or a share of requests."""
+    return found.name not in (AGREEMENT, QUALITY) and (found.distribution or found.unit == "1")

@@ -112,6 +112,14 @@ class TuneStudy:
         """Remember a fact about the study itself."""
         self._study.set_user_attr(name, value)
 
+    def settle(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
+        """Return the attribute *name*, which is *value* where nobody settled it before."""
+        with self._turn():
+            if name not in self._study.user_attrs:
+                self._study.set_user_attr(name, value)
+            found: dict[str, Any] = self._study.user_attrs[name]
+            return found
+
     def records(self) -> tuple[TrialRecord, ...]:
         """Return every finished trial, in the order of their numbers."""
         return self._log.records()
@@ -120,6 +128,11 @@ class TuneStudy:
         """Say whether another living process measures a trial, or confirms one."""
         leases = [trial.user_attrs.get("lease") for trial in self._log.running()]
         return any(lease != my_lease() and self._is_alive(lease) for lease in (*leases, *self.confirmations.leases()))
+
+    def is_measuring(self, number: int) -> bool:
+        """Say whether another living process measures the trial *number*."""
+        leases = [trial.user_attrs["lease"] for trial in self._log.running() if trial.user_attrs["number"] == number]
+        return any(lease != my_lease() and self._is_alive(lease) for lease in leases)
 
     def is_spent(self) -> bool:
         """Say whether as many trials are measured, or being measured, as the plan asks for."""

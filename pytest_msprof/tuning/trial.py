@@ -11,6 +11,7 @@ from pytest_msprof.results import Run, Value
 from pytest_msprof.tuning.leases import my_lease
 from pytest_msprof.tuning.loads import LoadSearch
 from pytest_msprof.tuning.plan import Slot
+from pytest_msprof.tuning.quality import Judge, Scorers
 from pytest_msprof.tuning.study import Proposal, TuneStudy
 from pytest_msprof.workload import Workload
 
@@ -114,10 +115,14 @@ class Trial:
             log_tail = getattr(error, "log_tail", "")
             self._study.fail(self._proposal, failure, str(error), log_tail, before_load=not self._has_begun)
 
+    def judge(self, scorers: Scorers) -> Judge:
+        """Return what measures the answers of this trial's service."""
+        return Judge(self._study, self.number, scorers)
+
     @property
-    def is_fixed(self) -> bool:
-        """Whether its load is the one of the mark, which an earlier study may have measured."""
-        return self._study.plan.load == "fixed"
+    def is_repeatable(self) -> bool:
+        """Whether an earlier study may have measured the same: the load of the mark, without a look at the answers."""
+        return self._study.plan.load == "fixed" and not self._study.plan.is_judged
 
     @property
     def measured(self) -> bool:
