@@ -1,6 +1,7 @@
 """How exact load generators are: what they report beside what the server really sent.
 
     python benchmarks/load_accuracy.py [--clients ours,vllm-rs,vllm] [--rounds 3] [--loads 1,16,64,256,50/s,500/s]
+        [--peer-rounds 1] [--slow-loads 16,256]
 
 The server keeps an absolute schedule (50 ms to the first token, 10 ms between tokens) and tells of
 each request when its bytes had arrived in the kernel and when each token left, so that its own
@@ -10,14 +11,15 @@ what the server did. `p50` is the median of these errors, `p99` the 99th percent
 in milliseconds.
 
 Clients take turns. Each figure is the median of the rounds; `±` is half of what lies between the
-best and the worst p99. Where there are two processors, the server has one for itself.
+best and the worst p99. Where there are two processors, the server has one for itself. Peers get fewer
+rounds, and those in Python, which import for 10 to 40 seconds, fewer loads. One that fails or takes
+too long is named, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,8 +31,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from load_clients import CLIENTS, Load, installed, send
+from load_clients import CLIENTS, ClientFailed, Load, installed, send
 
+from pytest_msprof.errors import LoadError
 from pytest_msprof.metrics import quantities
 from pytest_msprof.samples import Samples
 from pytest_msprof.testing import SentAnswer, fast_server
@@ -38,6 +41,7 @@ from pytest_msprof.testing import SentAnswer, fast_server
 TOKENS = 64
 QUANTITIES = ("ttft", "itl", "tpot", "latency")
 LOADS = "1,16,64,256,50/s,500/s"
+SLOW_LOADS = "16,256"
 SECONDS = 4
 """How long an open loop lasts."""
 GOALS = {"p50": 0.0003, "p99": 0.001}
@@ -65,24 +69,33 @@ UNKNOWN = Error(np.nan, np.nan)
 def main() -> int:
     """Measure and print; 1 where our own client misses a goal."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--clients", default="ours,vllm-rs,vllm")
+    parser.add_argument("--clients", default=",".join(CLIENTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loads", default=LOADS, help="as many at once, or so many a second: %(default)s")
+    parser.add_argument("--peer-rounds", type=int, default=1)
+    parser.add_argument("--slow-loads", default=SLOW_LOADS, help="loads of clients in Python: %(default)s")
     options = parser.parse_args()
-    clients = installed(options.clients.split(","))
     titles = "".join(f"{name + ' p50':>13}{'p99':>8}{'±':>7}" for name in QUANTITIES)
-    print(f"{'load':16} {'client':9}{titles}   (ms)")
+    print(f"{'load':16} {'client':13}{titles}   (ms)")
     missed = False
-    for load in map(load_of, options.loads.split(",")):
-        found: dict[str, list[Round]] = {client: [] for client in clients}
-        for _ in range(options.rounds):
-            for client in clients:
+    for text in options.loads.split(","):
+        load, rounds = load_of(text), rounds_of(text, options)
+        found: dict[str, list[Round]] = {client: [] for client in rounds}
+        for number in range(max(rounds.values(), default=0)):
+            for client in [client for client, wanted in rounds.items() if number < wanted]:
                 found[client].append(measure(client, load))
-        for client in clients:
-            cells = {name: summed([one[name] for one in found[client]]) for name in QUANTITIES}
-            show(load, client, found[client], cells)
+        for client, errors in found.items():
+            cells = {name: summed([one[name] for one in errors]) for name in QUANTITIES}
+            show(load, client, errors, cells)
             missed |= client == "ours" and not all(error.is_small for error in cells.values())
     return int(missed)
+
+
+def rounds_of(text: str, options: argparse.Namespace) -> dict[str, int]:
+    """Return how often each client gets the load *text*."""
+    clients, slow_loads = installed(options.clients.split(",")), options.slow_loads.split(",")
+    here = [client for client in clients if CLIENTS[client].is_native or text in slow_loads]
+    return {client: options.rounds if client == "ours" else options.peer_rounds for client in here}
 
 
 def load_of(text: str) -> Load:
@@ -100,7 +113,7 @@ def summed(errors: Sequence[Error]) -> Error:
 
 def show(load: Load, client: str, rounds: Sequence[Round], cells: Round) -> None:
     """Print one line; a star stands behind what misses a goal."""
-    line = f"{f'{load.rate:g} requests/s' if load.rate else f'{load.concurrency} at once':16} {client:9}"
+    line = f"{f'{load.rate:g} requests/s' if load.rate else f'{load.concurrency} at once':16} {client:13}"
     for name, error in cells.items():
         spread = np.ptp([one[name].p99 for one in rounds]) / 2
         star = " " if error.is_small else "*"
@@ -119,27 +132,27 @@ def measure(client: str, load: Load) -> Round:
                 os.sched_setaffinity(server.process.pid, own)
                 os.sched_setaffinity(0, everywhere - own)  # a client inherits it
             send(client, load._replace(url=server.base_url), folder)
-        except subprocess.SubprocessError as error:
+            answers = sorted(server.answers(), key=lambda answer: answer.arrived)[-load.requests :]
+            return errors(samples_of(client, folder), answers)
+        except (ClientFailed, LoadError) as error:
             print(f"{client}: {error}", file=sys.stderr)
             return dict.fromkeys(QUANTITIES, UNKNOWN)
         finally:
             os.sched_setaffinity(0, everywhere)
-        answers = sorted(server.answers(), key=lambda answer: answer.arrived)[-load.requests :]
-        return errors(samples_of(client, folder), answers)
 
 
 def samples_of(client: str, folder: Path) -> Samples:
     """Return the requests as *client* saw them."""
     samples = CLIENTS[client].samples(folder)
     if samples is None:
-        raise SystemExit(f"{client} kept no requests")
+        raise ClientFailed("kept no requests")
     return samples
 
 
 def errors(samples: Samples, answers: Sequence[SentAnswer]) -> Round:
     """Pair requests with answers, both in the order of their begin, and return how far they differ."""
     if len(samples) != len(answers):
-        raise SystemExit(f"{len(samples)} requests were sent, but {len(answers)} answered")
+        raise ClientFailed(f"{len(samples)} requests were sent, but {len(answers)} answered")
     found = quantities(samples.take(np.argsort(samples.start, kind="stable")))
     sent = what_was_sent(answers)
     return {name: error_of(found[name], sent[name]) for name in QUANTITIES}

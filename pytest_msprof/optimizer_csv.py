@@ -14,7 +14,7 @@ from pytest_msprof.summary import StudySummary, TrialRecord
 if TYPE_CHECKING:
     from pytest_msprof.settings import Settings
 
-__all__ = ["fitness", "performance_index", "write_csv", "write_trials"]
+__all__ = ["fitness", "write_csv", "write_trials"]
 
 SHARES = (0.4, 0.2, 0.3, 0.1)
 """Shares of speed, first token, later tokens and success in the original's fitness."""
@@ -37,19 +37,6 @@ def fitness(index: PerformanceIndex, settings: Settings) -> float:
         return total + success * _penalty(settings.success_rate_penalty, settings.success_rate_slo / index.success_rate)
     except OverflowError:
         return math.inf
-
-
-def performance_index(run: Run | None) -> PerformanceIndex:
-    """Return the seed's five figures of *run*, absent ones where it has none."""
-    if run is None:
-        return PerformanceIndex()
-    return PerformanceIndex(
-        generate_speed=run.metrics.get("output_throughput"),
-        time_to_first_token=_mean(run, "ttft"),
-        time_per_output_token=_mean(run, "tpot"),
-        success_rate=run.metrics.get("success_rate"),
-        throughput=run.metrics.get("request_throughput"),
-    )
 
 
 def write_csv(
@@ -98,7 +85,7 @@ def _row(
     backups: Mapping[int, Path],
 ) -> dict[str, Value]:
     run = next((runs[run_id] for run_id in trial.run_ids if run_id in runs), None)
-    index = performance_index(run)
+    index = PerformanceIndex() if run is None else run.performance_index
     failed = trial.state == "failed"
     return {
         **index.model_dump(),
@@ -121,8 +108,3 @@ def _cell(value: Value) -> Value:
 
 def _penalty(weight: float, ratio: float) -> float:
     return math.exp(weight * (ratio - 1))
-
-
-def _mean(run: Run, name: str) -> float | None:
-    found = run.distributions.get(name)
-    return found.root.get("mean") if found else None

@@ -226,6 +226,18 @@ class Run(BaseModel):
         """Successful requests over sent ones."""
         return self.value("success_rate")
 
+    @property
+    def performance_index(self) -> PerformanceIndex:
+        """The seed's five figures, from whatever load generator; absent ones where this run has none."""
+        means = {name: found.root.get("mean") for name, found in self.distributions.items()}
+        return PerformanceIndex(
+            generate_speed=self.metrics.get("output_throughput"),
+            time_to_first_token=means.get("ttft"),
+            time_per_output_token=means.get("tpot"),
+            success_rate=self.metrics.get("success_rate"),
+            throughput=self.metrics.get("request_throughput"),
+        )
+
     def distribution(self, name: str) -> Distribution:
         """Return one distribution; raises `MetricMissing` where this run does not have it."""
         try:

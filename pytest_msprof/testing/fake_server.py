@@ -329,7 +329,8 @@ class Text:
         text = f" {self.options.word}" * self.count
         content: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         choice = {"index": 0, **content, "finish_reason": "length"}
-        return {"id": "fake-1", "model": self.options.model, "choices": [choice], "usage": self.usage}
+        kind = "chat.completion" if self.chat else "text_completion"
+        return {"id": "fake-1", "object": kind, "model": self.options.model, "choices": [choice], "usage": self.usage}
 
 
 def prompt_tokens(body: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, Invalid
 from pytest_msprof.interfaces import LaunchContext, LoadJob, Target
 from pytest_msprof.process import EngineProcess
 from pytest_msprof.requests import plan, prompts
+from pytest_msprof.results import Run
 from pytest_msprof.testing import BenchmarkConformance, FakeEngine, timed_server
 from pytest_msprof.tiny_models import make_model
 from pytest_msprof.workload import Workload
@@ -28,6 +30,8 @@ SAMPLES = Path(__file__).parents[1] / "data" / "loadgen"
 ROOT = Path(__file__).parents[2]
 TOOLS = (Aiperf, AisBench, Guidellm, VllmBenchmark)
 KEY = "s3cret-key"
+
+TALK = ({"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello"})
 
 RESULT = {
     "aiperf": """
@@ -108,6 +112,19 @@ def test_a_fresh_result_that_adds_up_is_measured_and_handed_to_the_sink(tool, pr
     assert any("another length than the 8 tokens" in note for note in found.notes)
 
 
+def test_the_seeds_figures_come_from_any_tool(tool, pretend, job):
+    pretend(tool, RESULT[tool.name])
+    with timed_server(ttft=0, itl=0) as server:
+        asked = job(server.base_url, num_requests=sent_by(tool))
+        found = tool().generate(asked)
+    facts = {"id": "run", "launch_id": "launch", "workload_hash": "", "started_at": "2026-01-01T00:00:00Z"}
+    index = Run.of(found, workload=asked.workload, **facts).performance_index
+    assert index.success_rate == 1
+    assert 0.05 < index.time_to_first_token < 0.06
+    assert index.time_per_output_token == pytest.approx(0.01, rel=0.01)
+    assert index.generate_speed == pytest.approx(index.throughput * 32)
+
+
 def test_the_exit_code_counts_even_when_there_is_a_result(tool, pretend, job):
     pretend(tool, f"{RESULT[tool.name]}\nsys.exit('no such option')")
     with FakeEngine() as engine, pytest.raises(LoadError, match=r"exit code 1: no such option"):
@@ -185,15 +202,12 @@ open(path, "w").write("".join(json.dumps(line) + chr(10) for line in lines))
     assert any(note.startswith("the client could not keep the schedule") for note in found.notes)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"endpoint": "embeddings"}, {"stream": False}, {"sessions": Sessions(turns=2)}],
-    ids=lambda change: next(iter(change)),
-)
-def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job, change):
-    field = next(iter(change))
-    with pytest.raises(InvalidWorkload, match=f"'{tool.name}' cannot do {field}=.*possible: "):
-        tool().generate(job(**change))
+@pytest.mark.parametrize("endpoint", ["embeddings", "triton", "kserve", "ray_serve"])
+def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job, endpoint):
+    with pytest.raises(
+        InvalidWorkload, match=f"'{tool.name}' cannot do endpoint='{endpoint}'.*possible: 'completions'"
+    ):
+        tool().generate(job(endpoint=endpoint))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +219,11 @@ def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job
         (AisBench, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"stages": Stages(concurrency=(1, 2), seconds=1), "concurrency": None, "num_requests": None}),
+        (Aiperf, {"sessions": Sessions(turns=2), "endpoint": "chat", "concurrency": None, "request_rate": 4}),
+        (Guidellm, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
+        (AisBench, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
+        (VllmBenchmark, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
+        (VllmBenchmark, {"stream": False}),
         (VllmBenchmark, {"arrival": "burst"}),
         (VllmBenchmark, {"duration": 1.0, "request_rate": 4.0}),
         (VllmBenchmark, {"models": {"one": 1.0, "two": 1.0}}),
@@ -236,12 +255,11 @@ def test_a_trace_of_talks_is_refused_as_talks_are(pretend, job, rows):
         Aiperf().generate(job(trace=Trace(path=turns.path), num_requests=None, concurrency=None))
 
 
-@pytest.mark.parametrize("tool", [AisBench, Guidellm, VllmBenchmark])
+@pytest.mark.parametrize("tool", [AisBench, Guidellm])
 def test_tools_that_take_texts_refuse_chats_of_several_messages(tool, pretend, job, rows):
     pretend(tool, "")
-    talk = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello"}]
     with pytest.raises(InvalidWorkload, match="sends single texts, but the dataset gives chat messages"):
-        tool().generate(job(endpoint="chat", dataset=rows({"messages": talk}), num_requests=1))
+        tool().generate(job(endpoint="chat", dataset=rows({"messages": TALK}), num_requests=1))
 
 
 @pytest.mark.parametrize("tool", [AisBench, Guidellm, VllmBenchmark])
@@ -262,6 +280,65 @@ def test_aiperf_takes_whole_bodies_and_the_schedule_as_they_are(pretend, job, ro
     lines = [json.loads(line) for line in written]
     assert [line["timestamp"] for line in lines] == [0, 250]
     assert {(line["payload"]["prompt"], line["payload"]["top_p"]) for line in lines} == {("Hello", 0.5), ("World", 0.9)}
+
+
+def test_aiperf_carries_talks_on_itself(pretend, job):
+    pretend(Aiperf, "")
+    talks = Sessions(turns=2, think_time=0.5)
+    asked = job(endpoint="chat", sessions=talks, num_requests=5, warmup=0)
+    with pytest.raises(LoadError, match="wrote no result"):
+        Aiperf().generate(asked)
+    lines = [json.loads(line) for line in (asked.folder / "aiperf" / "requests.json").read_text().splitlines()]
+    assert [[turn["text"] for turn in line["turns"]] for line in lines] == [
+        [request.prompt for request in planned] for planned in talks_of(asked)
+    ]
+    assert [[turn["delay"] for turn in line["turns"]] for line in lines] == [[0, 500], [0, 500], [0]]
+    assert {turn["extra"]["max_tokens"] for line in lines for turn in line["turns"]} == {8}
+    assert not {"messages", "stream"} & set(lines[0]["turns"][0]["extra"])
+
+
+def talks_of(asked):
+    requests = plan(asked.workload, tokenizer=asked.target.tokenizer).requests
+    return [list(talk) for _, talk in groupby(requests, key=lambda request: request.session)]
+
+
+def test_vllm_benchmark_sends_chats_of_several_messages_as_they_are(pretend, job, rows):
+    pretend(VllmBenchmark, "open('arguments', 'w').write(json.dumps(sys.argv))")
+    asked = job(endpoint="chat", dataset=rows({"messages": TALK}), num_requests=1, warmup=0)
+    with pytest.raises(LoadError, match="wrote no result"):
+        VllmBenchmark().generate(asked)
+    folder = asked.folder / "vllm_benchmark"
+    assert json.loads((folder / "prompts.jsonl").read_text())["prompt"] == list(TALK)
+    arguments = json.loads((folder / "arguments").read_text())
+    assert "--skip-tokenizer-init" in arguments
+    extra = json.loads(arguments[arguments.index("--extra-body") + 1])
+    assert extra["max_completion_tokens"] == extra["max_tokens"] == 8
+
+
+def test_vllm_benchmark_refuses_answers_of_many_lengths_where_it_would_ask_for_one_token_each(pretend, job):
+    pretend(VllmBenchmark, "")
+    with pytest.raises(InvalidWorkload, match="sends one 'max_tokens' with all requests, but here it differs"):
+        VllmBenchmark().generate(job(tokenizer=None, output_tokens=Lengths.uniform(2, 12)))
+
+
+def test_answers_in_one_piece_have_a_latency_and_no_time_per_token(pretend, job):
+    change = """
+path = os.path.join(place, "profile_export.jsonl")
+lines = [json.loads(line) for line in open(path)]
+for line in lines:
+    for name in ("time_to_first_token", "inter_chunk_latency", "inter_token_latency"):
+        line["metrics"].pop(name, None)
+open(path, "w").write("".join(json.dumps(line) + chr(10) for line in lines))
+"""
+    pretend(Aiperf, RESULT["aiperf"] + change)
+    with FakeEngine() as engine:
+        asked = job(engine.base_url, num_requests=32, stream=False)
+        found = Aiperf().generate(asked)
+    assert (
+        json.loads((asked.folder / "aiperf" / "aiperf.yaml").read_text())["benchmark"]["endpoint"]["streaming"] is False
+    )
+    assert found.samples.ttft.tolist() == found.samples.latency.tolist()
+    assert "tpot" not in found.distributions
 
 
 def test_a_field_it_does_not_have_is_refused(tool, job):
@@ -320,6 +397,54 @@ def test_the_real_tool_sends_chats_of_many_lengths_at_a_rate_and_keeps_the_key_t
         assert due - due[0] == pytest.approx(planned.due, abs=1e-6)
     files = [path for path in asked.folder.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", [Aiperf, AisBench, Guidellm], ids=lambda tool: tool.name)
+def test_the_real_tool_asks_for_answers_in_one_piece(tool, job, model):
+    skip_without(tool)
+    with timed_server(ttft=0.05, itl=0.01) as server:
+        found = tool().generate(job(server.base_url, tokenizer=model, stream=False, num_requests=8, warmup=0))
+        assert not any(answer.body.get("stream") for answer in server.answers())
+    assert found.completed == 8
+    assert found.samples.ttft.tolist() == found.samples.latency.tolist()
+    assert found.distributions["latency"].min >= 0.12
+    assert "tpot" not in found.distributions
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_real_aiperf_carries_talks_on_with_the_answers_that_came(job, model):
+    skip_without(Aiperf)
+    talks = {"endpoint": "chat", "sessions": Sessions(turns=3), "num_requests": 9, "concurrency": 2, "warmup": 0}
+    with timed_server(ttft=0.02, itl=0.005) as server:
+        asked = job(server.base_url, tokenizer=model, **talks)
+        found = Aiperf().generate(asked)
+        bodies = [answer.body for answer in server.answers()]
+    assert found.completed == 9
+    said = [[message["content"] for message in body["messages"]] for body in bodies]
+    assert sorted(map(len, said)) == [1, 1, 1, 3, 3, 3, 5, 5, 5]
+    wanted = [[request.prompt for request in talk] for talk in talks_of(asked)]
+    assert sorted(contents[::2] for contents in said if len(contents) == 5) == sorted(wanted)
+    assert all(contents[1].strip() == "token " * 7 + "token" for contents in said if len(contents) > 1)
+    assert {body["max_tokens"] for body in bodies} == {8}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_real_vllm_benchmark_sends_messages_and_asks_for_the_length_by_every_name(job, model, rows):
+    skip_without(VllmBenchmark)
+    with timed_server(ttft=0.05, itl=0.01) as server:
+        dataset = rows(*[{"messages": TALK}] * 6)
+        found = VllmBenchmark().generate(
+            job(server.base_url, tokenizer=model, endpoint="chat", dataset=dataset, num_requests=6, warmup=0)
+        )
+        bodies = [answer.body for answer in server.answers()]
+    assert found.completed == 6
+    assert set(found.samples.output_tokens) == {8}
+    assert all(body["messages"] == list(TALK) for body in bodies)
+    assert {body.get("max_completion_tokens", body["max_tokens"]) for body in bodies} == {8}
 
 
 @pytest.mark.e2e

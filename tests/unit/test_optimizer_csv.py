@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_msprof.optimizer_csv import fitness, performance_index, write_csv
+from pytest_msprof.optimizer_csv import fitness, write_csv
 from pytest_msprof.results import Distribution, PerformanceIndex, Run
 from pytest_msprof.settings import Settings
 from pytest_msprof.summary import StudySummary, TrialRecord
@@ -79,7 +79,7 @@ def test_the_columns_are_the_originals_in_its_order(tmp_path: Path, settings: Se
         ("backup", ""),
         ("duration", "2.5"),
         ("real_evaluation", "True"),
-        ("fitness", str(fitness(performance_index(run("r")), settings))),
+        ("fitness", str(fitness(run("r").performance_index, settings))),
         ("num_prompts", "48"),
     ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
@@ -14,6 +15,8 @@ from msprof_plugins.tools.tool import ANY, Order, Tool
 __all__ = ["Aiperf"]
 
 REQUESTS = "requests.json"
+BUILT = ("messages", "stream", "stream_options")
+"""Fields of a body that the tool makes itself where it carries a talk on."""
 KEY = "MSPROF_AIPERF_KEY"
 """The variable that the configuration names; the key itself is in no file."""
 
@@ -31,15 +34,26 @@ class Aiperf(Tool):
         module="aiperf",
         install="python -m msprof_plugins.install_engine aiperf",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "models": ANY}
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "models": ANY, "stream": ANY, "sessions": ANY}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; everything is said in a configuration file."""
         check_schedule(self, order, own=None)
+        self._check_talks(order)
         (order.folder / REQUESTS).write_text(_requests(order), encoding="utf-8")
         configuration = order.folder / "aiperf.yaml"
         configuration.write_text(json.dumps(_configuration(order), indent=1), encoding="utf-8")
         return [*order.interpreter.command, "profile", "--config", str(configuration)]
+
+    def _check_talks(self, order: Order) -> None:
+        """Refuse talks that are no chats, or that begin on a schedule: then each turn would need a time."""
+        sessions = order.job.workload.sessions
+        if sessions is None:
+            return
+        if not order.is_chat:
+            self.refuse("endpoint", order.job.workload.endpoint, "chat")
+        if order.plan.due is not None:
+            self.refuse("sessions", sessions, None)
 
     def environment(self, order: Order) -> Mapping[str, str]:
         """Return the key of the target; offline, the tool takes the folder of a tokenizer for a name on the hub."""
@@ -60,7 +74,7 @@ def _configuration(order: Order) -> dict[str, Any]:
             "endpoint": {
                 "url": order.root_url,
                 "type": workload.endpoint,
-                "streaming": True,
+                "streaming": workload.stream,
                 "timeout": workload.timeout,
                 "useServerTokenCount": True,
                 **({"apiKey": f"${{{KEY}}}"} if target.api_key else {}),
@@ -68,11 +82,11 @@ def _configuration(order: Order) -> dict[str, Any]:
             "dataset": {
                 "type": "file",
                 "path": str(order.folder / REQUESTS),
-                "format": "inputs_json" if order.plan.due is None else "mooncake_trace",
+                "format": _format(order),
                 "sampling": "sequential",
             },
             "tokenizer": {"name": str(order.tokenizer)},
-            "phases": [{"name": "profiling", "requests": len(order.plan.requests), **_phase(order)}],
+            "phases": [{"name": "profiling", **_end(order), **_phase(order)}],
             "artifacts": {"dir": str(order.folder / "artifacts"), "summary": ["json"], "records": ["jsonl"]},
             "gpuTelemetry": {"enabled": False},
             "serverMetrics": {"enabled": False},
@@ -81,8 +95,16 @@ def _configuration(order: Order) -> dict[str, Any]:
     }
 
 
+def _format(order: Order) -> str:
+    if order.job.workload.sessions is not None:
+        return "multi_turn"
+    return "inputs_json" if order.plan.due is None else "mooncake_trace"
+
+
 def _requests(order: Order) -> str:
-    """Return the file of whole bodies, with times where there is a schedule."""
+    """Return the file of whole bodies, with times where there is a schedule; of talks what each turn adds."""
+    if order.job.workload.sessions is not None:
+        return "".join(f"{json.dumps(talk)}\n" for talk in _talks(order))
     bodies = map(order.body, order.plan.requests)
     if order.plan.due is None:
         sessions = [{"session_id": str(number), "payloads": [body]} for number, body in enumerate(bodies)]
@@ -91,6 +113,27 @@ def _requests(order: Order) -> str:
         {"timestamp": due * 1000, "payload": body} for due, body in zip(order.plan.due.tolist(), bodies, strict=True)
     )
     return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _talks(order: Order) -> Iterator[dict[str, Any]]:
+    """Give talks: the tool puts the turns before, and the answers that came, in front of each turn."""
+    for number, requests in groupby(order.plan.requests, key=lambda request: request.session):
+        turns = [
+            {
+                "text": request.prompt,
+                "delay": request.think_time * 1000,
+                "extra": {name: value for name, value in order.body(request).items() if name not in BUILT},
+            }
+            for request in requests
+        ]
+        yield {"session_id": str(number), "turns": turns}
+
+
+def _end(order: Order) -> dict[str, int]:
+    """Say when all was sent: with a number of requests the tool would begin the first talk again as a slot is free."""
+    if order.job.workload.sessions is None:
+        return {"requests": len(order.plan.requests)}
+    return {"sessions": len({request.session for request in order.plan.requests})}
 
 
 def _phase(order: Order) -> dict[str, Any]:

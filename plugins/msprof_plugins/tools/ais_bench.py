@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
 from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
-from msprof_plugins.tools.tool import Order, Tool
+from msprof_plugins.tools.tool import ANY, Order, Tool
 from pytest_msprof.metrics import measure
 
 __all__ = ["AisBench"]
@@ -88,7 +88,7 @@ class AisBench(Tool):
         module="ais_bench.benchmark.cli.main",
         install="python -m msprof_plugins.install_engine ais_bench",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = SCHEDULED
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "stream": ANY}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line, and write the configuration, which is Python."""
@@ -146,7 +146,7 @@ def _options(order: Order) -> dict[str, Any]:
         "abbr": "service",
         "path": str(order.tokenizer),
         "model": target.model,
-        "stream": True,
+        "stream": workload.stream,
         "url": order.root_url,
         "request_rate": workload.request_rate or 0,
         "traffic_cfg": {"burstiness": burstiness},

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
 from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
-from msprof_plugins.tools.tool import Order, Tool
+from msprof_plugins.tools.tool import ANY, Order, Tool
 
 __all__ = ["Guidellm"]
 
@@ -34,7 +34,7 @@ class Guidellm(Tool):
         module="guidellm",
         install="python -m msprof_plugins.install_engine guidellm",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "ignore_eos": (True,)}
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "ignore_eos": (True,), "stream": ANY}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; everything is said in a scenario file, so that no path is parsed."""
@@ -75,6 +75,7 @@ def _scenario(order: Order) -> dict[str, Any]:
             "target": order.root_url,
             "model": target.model,
             "request_format": FORMATS[workload.endpoint],
+            "stream": workload.stream,
             "timeout": workload.timeout,
             "http2": False,
             "follow_redirects": False,

@@ -22,6 +22,7 @@ from msprof_plugins.tool_results import NothingSucceeded, ToolResult
 from pytest_msprof.errors import ConfigurationError, InvalidWorkload, LoadError, UnknownName
 from pytest_msprof.ids import digest
 from pytest_msprof.interfaces import LaunchContext, LoadGenerator, LoadJob
+from pytest_msprof.metrics import measure
 from pytest_msprof.redaction import MASK, redact
 from pytest_msprof.requests import Plan, Request, plan
 from pytest_msprof.results import Measurement
@@ -103,8 +104,13 @@ class Order(NamedTuple):
     def body(self, request: Request) -> dict[str, Any]:
         """Return the body that the built-in generator would send."""
         workload = self.job.workload
-        dialect = find_dialect(workload.endpoint, streams=True)
+        dialect = find_dialect(workload.endpoint, streams=workload.stream)
         return Bodies(dialect, workload, self.job.target).body(request)
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether a dataset gave chats as messages, which are more than one text."""
+        return any(request.messages is not None for request in self.plan.requests)
 
     def texts(self) -> Iterator[tuple[str, int]]:
         """Give what each request says and how many tokens it wants, for tools that take no whole bodies.
@@ -115,7 +121,7 @@ class Order(NamedTuple):
             if request.messages is not None:
                 raise InvalidWorkload(
                     f"load generator {self.name!r} sends single texts, but the dataset gives chat messages ("
-                    f"'aiperf' and 'builtin' can send them)"
+                    f"'aiperf', 'builtin' and 'vllm_benchmark' can send them)"
                 )
             yield request.prompt, request.output_tokens
 
@@ -188,7 +194,7 @@ class Tool(LoadGenerator):
         command = self.command(order)
         StreamingLoad().warm_up(job)
         self._run(command, order)
-        result = self.read(order)
+        result = self.read(order) if job.workload.stream else in_one_piece(self.read(order))
         measured = result.accounted(len(order.plan.requests))
         lags, ttfts = _lags(order, measured.samples)
         if job.sink is not None and measured.samples is not None:
@@ -267,6 +273,16 @@ class Tool(LoadGenerator):
     def _tail(text: str, job: LoadJob) -> str:
         key = job.target.api_key
         return redact(text.replace(key, MASK) if key else text)
+
+
+def in_one_piece(result: ToolResult) -> ToolResult:
+    """Return the result of answers that did not stream: each came at once, with all of its tokens."""
+    measured, samples = result.measurement, result.measurement.samples
+    if samples is None:
+        return result
+    latency = np.where(samples.ok & np.isnan(samples.latency), samples.closed, samples.latency)
+    whole = replace(samples, ttft=latency, latency=latency, first_tokens=np.maximum(samples.output_tokens, 1))
+    return replace(result, measurement=measure(whole, measured.duration, notes=measured.notes))
 
 
 def _longest(workload: Workload, planned: Plan) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
@@ -28,8 +28,7 @@ class VllmBenchmark(Tool):
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; the order of the prompts is kept, and nothing is added to them."""
-        rows = ({"prompt": text, "output_tokens": tokens} for text, tokens in order.texts())
-        prompts = "".join(f"{json.dumps(row)}\n" for row in rows)
+        prompts = "".join(f"{json.dumps(row)}\n" for row in _rows(order))
         (order.folder / "prompts.jsonl").write_text(prompts, encoding="utf-8")
         flags = [
             "skip-chat-template",
@@ -39,7 +38,7 @@ class VllmBenchmark(Tool):
             "save-detailed",
             "disable-tqdm",
         ]
-        if order.job.target.tokenizer is None:
+        if not _counts(order):
             flags.append("skip-tokenizer-init")
         given = [part for name, value in _options(order).items() for part in (f"--{name}", str(value))]
         return [*order.interpreter.command, "bench", "serve", *given, *(f"--{flag}" for flag in flags)]
@@ -54,11 +53,28 @@ class VllmBenchmark(Tool):
         return read_result(order.folder / "result.json", "vllm")
 
 
+def _counts(order: Order) -> bool:
+    """Whether the tool counts prompts with the tokenizer; it can count texts only."""
+    return order.job.target.tokenizer is not None and not order.has_messages
+
+
+def _rows(order: Order) -> Iterator[dict[str, Any]]:
+    """Give what each request says: a text, or in a chat of messages those."""
+    if not order.has_messages:
+        yield from ({"prompt": text, "output_tokens": tokens} for text, tokens in order.texts())
+        return
+    for request in order.plan.requests:
+        yield {"prompt": order.body(request)["messages"], "output_tokens": request.output_tokens}
+
+
 def _options(order: Order) -> dict[str, object]:
     workload, target = order.job.workload, order.job.target
-    lengths = {tokens for _, tokens in order.texts()}
-    differ = ("max_tokens",) if len(lengths) > 1 else ()
+    lengths = {request.output_tokens for request in order.plan.requests}
+    # a length of its own for each request is read only where the tool has a tokenizer; else it asks for one token
+    differ = ("max_tokens",) if len(lengths) > 1 and _counts(order) else ()
     extra = order.shared_body("model", "prompt", "messages", "stream", "stream_options", *differ)
+    if order.is_chat and "max_tokens" in extra:
+        extra["max_completion_tokens"] = extra["max_tokens"]  # the name the tool gives its own guess of the length
     options: dict[str, object] = {
         "backend": "openai-chat" if order.is_chat else "openai",
         "base-url": order.root_url,
@@ -78,7 +94,7 @@ def _options(order: Order) -> dict[str, object]:
         options["max-concurrency"] = workload.concurrency
     if workload.request_rate is not None:
         options |= {"request-rate": workload.request_rate, "burstiness": _burstiness(workload)}
-    if target.tokenizer is not None:
+    if _counts(order):
         options["tokenizer"] = target.tokenizer
     return options
 
