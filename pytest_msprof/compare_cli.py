@@ -7,11 +7,12 @@ import logging
 import os
 import sqlite3
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_msprof.errors import ConfigurationError, StoreError
+from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
 from pytest_msprof.limits import Limit
 
 if TYPE_CHECKING:
@@ -81,8 +82,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print one line a metric and write the tables.
 
-    0: no regression; 1: a regression; 2: nothing could be compared. What cannot be read raises.
+    0: no regression; 1: a regression; 2: nothing could be compared, or something broke: Python's own
+    exit code for that is 1. What cannot be read raises.
     """
+    try:
+        return _compare(args)
+    except MsprofError:
+        raise
+    except Exception:  # noqa: BLE001 - a crash must not look like a regression
+        traceback.print_exc()
+        return INCOMPARABLE
+
+
+def _compare(args: argparse.Namespace) -> int:
     from pytest_msprof.discovery import installed
     from pytest_msprof.side_comparison import compare_sources
     from pytest_msprof.side_floor import launches_beside

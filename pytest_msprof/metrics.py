@@ -77,13 +77,9 @@ def quantities(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> dic
     They are those of the successful requests, or of those among them that are *chosen*, shape ``(n,)``.
     """
     ok = samples.ok if chosen is None else samples.ok & chosen
-    after_first = (samples.output_tokens - samples.first_tokens)[ok]
-    after_first[samples.latency[ok] == samples.ttft[ok]] = 0  # one chunk held the whole answer, however many tokens
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tpot = np.where(after_first > 0, (samples.latency - samples.ttft)[ok] / after_first, np.nan)
     found: dict[str, NDArray[np.floating]] = {
         "ttft": samples.ttft[ok],
-        "tpot": tpot,
+        "tpot": samples.tpot[ok],
         "itl": _gaps(samples, ok),
         "latency": samples.latency[ok],
         "closed": samples.closed[ok],

@@ -273,6 +273,19 @@ class Run(BaseModel):
         from_due = as_objective(metric)
         return from_due if from_due.partition(".")[0] in self.distributions else metric
 
+    def to_frame(self) -> Any:
+        """Return the requests as a `pandas.DataFrame`, one a row, with `tpot`; needs the extra `reports`.
+
+        Raises `MetricMissing` where the load generator kept none.
+        """
+        from importlib import import_module
+
+        if self.samples is None:
+            raise MetricMissing(f"run {self.id} has no requests; load generator: {self.load_generator!r}")
+        columns = self.samples.columns()
+        del columns["gaps"], columns["gap_offsets"]
+        return import_module("pandas").DataFrame(columns | {"tpot": self.samples.tpot})
+
     def _missing(self, name: str) -> MetricMissing:
         has = ", ".join((*self.metrics, *self.distributions)) or "nothing"
         return MetricMissing(

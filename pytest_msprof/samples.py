@@ -126,6 +126,14 @@ class Samples:
         found: NDArray[np.bool_] = self.error == ""
         return found
 
+    @property
+    def tpot(self) -> NDArray[np.float64]:
+        """Time per output token after the first event, NaN where one event held the whole answer."""
+        after_first = self.output_tokens - self.first_tokens
+        after_first[self.latency == self.ttft] = 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(after_first > 0, (self.latency - self.ttft) / after_first, np.nan)
+
     def __len__(self) -> int:
         return len(self.start)
 

@@ -18,7 +18,7 @@ GATING = ("value", "mean", "p50", "p90", "p95", "p99")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class Row(_Frozen):

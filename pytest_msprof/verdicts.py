@@ -34,7 +34,7 @@ class Known(NamedTuple):
 class Delta(BaseModel):
     """What became of one metric."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     metric: str
     unit: str = ""

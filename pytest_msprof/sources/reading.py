@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
 from pytest_msprof.json_files import read_json, store_errors
 from pytest_msprof.sources.analysed import is_analysed, read_analysed
@@ -17,6 +19,7 @@ __all__ = ["Foreign", "read_side"]
 
 Foreign = Callable[[Path], Source | None]
 """Reads what a plugin knows, None for what it does not."""
+GIGABYTE = 1e9
 POSSIBLE = (
     "a run, a golden, a folder of runs, a JSON file of pytest-benchmark, an analysed or a raw folder of the "
     "profiler, or a result of another load generator"
@@ -57,14 +60,28 @@ def _read(path: Path, foreign: Foreign) -> list[Source]:
     return [known] if known else []
 
 
+def _check_size(path: Path) -> None:
+    """Refuse JSON that cannot be held in memory; what is read row by row may have any size."""
+    with store_errors(path):
+        size = path.stat().st_size if path.is_file() else 0
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise StoreError(f"{path} has {size / GIGABYTE:.1f} GB, but {free / GIGABYTE:.1f} GB of memory are free")
+
+
 def _attempt(path: Path, foreign: Foreign) -> list[Source]:
     """Read a stranger's file: whatever it does to a reader, one line names the file."""
+    _check_size(path)
     try:
         return _read(path, foreign)
-    except MsprofError:
-        raise
+    except MsprofError as error:
+        if str(path) in str(error):
+            raise
+        raise StoreError(f"{path}: {error}") from None
     except OSError as error:
         raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
+    except MemoryError:
+        raise StoreError(f"{path} does not fit into the memory of this machine") from None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} cannot be read: {type(error).__name__}: {reason}") from None

@@ -7,9 +7,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
-from openpyxl.cell import Cell
+from openpyxl.cell import Cell, WriteOnlyCell
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
@@ -18,9 +19,23 @@ from pytest_msprof.comparison import Delta
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.results import Value
 
-__all__ = ["CHANGE", "DATE", "FIGURE", "SHARE", "Column", "Figure", "Shaded", "delta_cells", "fill", "number_format"]
+__all__ = [
+    "CHANGE",
+    "DATE",
+    "FIGURE",
+    "SHARE",
+    "Column",
+    "Figure",
+    "Shaded",
+    "delta_cells",
+    "fill",
+    "number_format",
+    "pour",
+]
 
 NARROWEST, WIDEST = 8, 60
+MEASURED = 200
+"""Rows that decide how wide the columns of a long sheet are."""
 LONGEST_TEXT = 32_767
 """Characters a cell can hold."""
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -96,20 +111,59 @@ def fill(sheet: Worksheet, columns: Sequence[Column], rows: Iterable[Sequence[Va
     """Write a heading and *rows*, then make the sheet pleasant to scroll, sort and filter."""
     widths = [len(column.name) for column in columns]
     for index, column in enumerate(columns, start=1):
-        cell = _write(sheet, 1, index, column.name)
-        cell.font, cell.alignment = HEADING, WRAPPED
+        _head(sheet.cell(1, index), column)  # type: ignore[arg-type]  # nothing is merged here
     for number, row in enumerate(rows, start=2):
-        cells = [_write(sheet, number, index, value) for index, value in enumerate(row, start=1)]
-        for cell, column, value in zip(cells, columns, row, strict=True):
-            _dress(cell, column, value)
-        found = [_width(cell) for cell in cells]
-        widths = [max(pair) for pair in zip(widths, found, strict=True)]
-        if max(found) > WIDEST:
-            _wrap(cells, found)
-    for index, width in enumerate(widths, start=1):
-        sheet.column_dimensions[get_column_letter(index)].width = min(max(width + 2, NARROWEST), WIDEST)
+        cells: list[Cell] = [sheet.cell(number, index) for index in range(1, len(row) + 1)]  # type: ignore[misc]
+        widths = _wider(widths, _write(cells, columns, row))
+    _widen(sheet, widths)
     sheet.freeze_panes = "A2"
     sheet.auto_filter.ref = sheet.dimensions
+
+
+def pour(sheet: Any, columns: Sequence[Column], rows: Iterable[Sequence[Value]]) -> None:
+    """Do what `fill` does for the sheet of a write-only workbook; its first rows decide about the widths."""
+    waiting = iter(rows)
+    first = list(islice(waiting, MEASURED))
+    widths = [len(column.name) for column in columns]
+    for row in first:
+        widths = _wider(widths, _write([WriteOnlyCell(sheet) for _ in row], columns, row))
+    _widen(sheet, widths)
+    sheet.freeze_panes = "A2"
+    heads = [WriteOnlyCell(sheet) for _ in columns]
+    for cell, column in zip(heads, columns, strict=True):
+        _head(cell, column)
+    sheet.append(heads)
+    count = 1
+    for count, row in enumerate(chain(first, waiting), start=2):  # noqa: B007 - how many there were
+        cells = [WriteOnlyCell(sheet) for _ in row]
+        _write(cells, columns, row)
+        sheet.append(cells)
+    sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{count}"
+
+
+def _head(cell: Cell, column: Column) -> None:
+    _set(cell, column.name)
+    cell.font, cell.alignment = HEADING, WRAPPED
+
+
+def _write(cells: Sequence[Cell], columns: Sequence[Column], row: Sequence[Value]) -> list[int]:
+    """Write one row, and return how wide its cells want to be."""
+    for cell, column, value in zip(cells, columns, row, strict=True):
+        _set(cell, value)
+        _dress(cell, column, value)
+    found = [_width(cell) for cell in cells]
+    if max(found) > WIDEST:
+        _wrap(cells, found)
+    return found
+
+
+def _wider(widths: Sequence[int], others: Sequence[int]) -> list[int]:
+    return [max(pair) for pair in zip(widths, others, strict=True)]
+
+
+def _widen(sheet: Any, widths: Sequence[int]) -> None:
+    for index, width in enumerate(widths, start=1):
+        sheet.column_dimensions[get_column_letter(index)].width = min(max(width + 2, NARROWEST), WIDEST)
 
 
 def _dress(cell: Cell, column: Column, value: Value) -> None:
@@ -139,16 +193,14 @@ def _width(cell: Cell) -> int:
     return max(map(len, str(cell.value or "").split("\n")))
 
 
-def _write(sheet: Worksheet, row: int, column: int, value: Value) -> Cell:
-    """Write one cell; text that looks like a formula stays text, also after somebody edits the cell."""
-    cell: Cell = sheet.cell(row, column)  # type: ignore[assignment]  # nothing is merged here
+def _set(cell: Cell, value: Value) -> None:
+    """Give a cell its value; text that looks like a formula stays text, also after somebody edits the cell."""
     content = _content(value)
     cell.value = content
     if isinstance(content, str):
         cell.data_type = "s"
         if content.startswith(FORMULA_STARTS):
             cell.quotePrefix = True
-    return cell
 
 
 def _content(value: Value) -> Value:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,9 @@ def _times(folder: Path, names: set[str]) -> Times:
     found: dict[tuple[str, int], NDArray[np.float64]] = {}
     for name in names:
         try:
-            with closing(sqlite3.connect(f"file:{folder / name}?mode=ro&immutable=1", uri=True)) as database:
+            with closing(
+                sqlite3.connect(f"file:{quote(str(folder / name))}?mode=ro&immutable=1", uri=True)
+            ) as database:
                 for number, blob in database.execute("SELECT id, arr_blob FROM numpy_store"):
                     found[name, number] = np.load(io.BytesIO(blob), allow_pickle=False)
         except (sqlite3.Error, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What `pytest-msprof compare` writes: a workbook, a database and its dashboard, a page, JSON, markdown."""
+"""What `pytest-msprof compare` writes: a workbook, a database and its dashboard, a page, JSON, JUnit XML, markdown."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ def write_comparison(comparison: SideBySide, folder: Path) -> list[Path]:
 
 
 def _reports() -> tuple[_Report, ...]:
+    """Return what can be written, the workbook last: openpyxl is the one that is not silent where a disk is full."""
     return (
-        _Report("compare_result.xlsx", "openpyxl", _xlsx),
         _Report("compare_result.db", "sqlite3", _database),
         _Report("compare_visualization.json", "json", _dashboard),
         _Report("compare_result.json", "json", _json),
+        _Report("compare_junit.xml", "xml", _junit),
         _Report("compare_report.html", "jinja2", _page),
         _Report(MARKDOWN, "textwrap", _markdown),
+        _Report("compare_result.xlsx", "openpyxl", _xlsx),
     )
 
 
@@ -73,6 +75,12 @@ def _dashboard(comparison: SideBySide, path: Path) -> None:
 
 def _json(comparison: SideBySide, path: Path) -> None:
     path.write_text(comparison.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _junit(comparison: SideBySide, path: Path) -> None:
+    from msprof_reports.compared.junit import write_junit
+
+    write_junit(comparison, path)
 
 
 def _page(comparison: SideBySide, path: Path) -> None:

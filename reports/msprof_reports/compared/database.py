@@ -26,6 +26,10 @@ OTHERS = (
         "CREATE TABLE runs (id INTEGER PRIMARY KEY, side TEXT NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, "
         "launch TEXT NOT NULL, identity TEXT NOT NULL)"
     ),
+    (
+        "CREATE TABLE distributions (side TEXT NOT NULL, dimension TEXT NOT NULL, metric TEXT NOT NULL, "
+        "label TEXT NOT NULL, share REAL NOT NULL, value REAL NOT NULL)"
+    ),
     "CREATE TABLE run_figures (run INTEGER NOT NULL REFERENCES runs (id), metric TEXT NOT NULL, value REAL NOT NULL)",
     (
         "CREATE TABLE comparisons (schema_version INTEGER NOT NULL, input_path TEXT NOT NULL, "
@@ -45,6 +49,7 @@ def write_database(comparison: SideBySide, path: Path) -> None:
         for statement in OTHERS:
             connection.execute(statement)
         connection.executemany("INSERT INTO batch_size VALUES (?, ?, ?)", _sizes(comparison))
+        connection.executemany("INSERT INTO distributions VALUES (?, ?, ?, ?, ?, ?)", _distributions(comparison))
         _runs(connection, comparison)
         connection.execute(
             "INSERT INTO comparisons VALUES (?, ?, ?, ?, ?, ?)",
@@ -89,6 +94,16 @@ def _figures(row: Row) -> tuple[object, ...]:
 def _sizes(comparison: SideBySide) -> Iterator[tuple[str, int, int]]:
     for name, side in (("golden_data", comparison.golden), ("input_data", comparison.input)):
         yield from ((name, size, count) for size, count in side.histogram.items())
+
+
+def _distributions(comparison: SideBySide) -> Iterator[tuple[str, str, str, str, float, float]]:
+    """Yield which share of the values lies at or below each, in the unit of the label."""
+    metrics = {row.metric: row for row in comparison.rows}
+    for name, side in (("golden_data", comparison.golden), ("input_data", comparison.input)):
+        for metric, shape in side.shapes.items():
+            row = metrics[metric]
+            for place, value in enumerate(shape, start=1):
+                yield name, row.dimension, row.key, row.label, place / len(shape), value * row.per_unit
 
 
 def _runs(connection: sqlite3.Connection, comparison: SideBySide) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from pytest_msprof.display import change, interval, percent
 from pytest_msprof.side_by_side import Row, SideBySide
@@ -14,6 +14,8 @@ __all__ = ["markdown"]
 
 SIGNS = {"improved": "✅", "unchanged": "✅", "regressed": "❌", "incomparable": "⚠️", "inconclusive": "⚠️"}
 LONGEST = 120
+MOST_ROWS = 100
+"""Of one table: a comment on a pull request holds 65,536 characters."""
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~@$-])")
 HEAD = ("| metric | golden | input | change | 95 % interval | detectable | verdict |", "|---|--:|--:|--:|--:|--:|---|")
 
@@ -39,9 +41,10 @@ def _lines(comparison: SideBySide) -> Iterator[str]:
     if moved and not comparison.reasons:
         yield from _table(moved)
         yield ""
-    yield f"<details><summary>All {len(comparison.rows)} figures</summary>"
+    rows = sorted(comparison.rows, key=lambda row: not row.delta.gates)
+    yield f"<details><summary>All {len(rows)} figures</summary>"
     yield ""
-    yield from _table(comparison.rows)
+    yield from _table(rows)
     yield ""
     yield "</details>"
     yield from _notes(comparison)
@@ -52,14 +55,14 @@ def _notes(comparison: SideBySide) -> Iterator[str]:
         yield ""
         yield "<details><summary>Notes</summary>"
         yield ""
-        yield from (f"- {_text(note)}" for note in comparison.notes)
+        yield from (f"- {_text(note)}" for note in comparison.notes[:MOST_ROWS])
         yield ""
         yield "</details>"
 
 
-def _table(rows: Iterable[Row]) -> Iterator[str]:
+def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield from HEAD
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         delta = row.delta
         cells = (
             _code(row.name),
@@ -71,6 +74,9 @@ def _table(rows: Iterable[Row]) -> Iterator[str]:
             _text(delta.reason) if row.is_missing else delta.verdict,
         )
         yield f"| {' | '.join(cells)} |"
+    if len(rows) > MOST_ROWS:
+        yield ""
+        yield f"{len(rows) - MOST_ROWS} more stand in compare_result.json"
 
 
 def _code(text: str) -> str:

@@ -34,6 +34,8 @@ PORTRAITS = 8
 """Metrics that are drawn unfolded."""
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """Worst first."""
+MOST = 2_000
+"""Lines of a table that a browser scrolls without effort."""
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -70,6 +72,7 @@ def render(comparison: SideBySide) -> str:
         facts=_facts(comparison),
         portraits=[_safe(drawn) for drawn in sorted(portraits(comparison), key=_gravity)],
         shown=PORTRAITS,
+        most=MOST,
         sizes=_sizes(comparison),
         has_history=max(comparison.input.launches, comparison.golden.launches) > 1,
     )

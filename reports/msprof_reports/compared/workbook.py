@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from openpyxl import Workbook
 
-from msprof_reports.cells import CHANGE, Column, Figure, Shaded, delta_cells, fill
+from msprof_reports.cells import CHANGE, Column, Figure, Shaded, delta_cells, pour
 from pytest_msprof.results import Value
 from pytest_msprof.side_by_side import Row, SideBySide
 
@@ -17,21 +17,36 @@ SHEETS = ("service", "request", "batch", "spans")
 """Always there, in this order."""
 TITLES = {"value": "Value", "mean": "Average", "max": "Max", "min": "Min", "p50": "P50", "p90": "P90", "p99": "P99"}
 SETTLED = ("improved", "regressed", "inconclusive")
+MOST_ROWS, ROWS_A_METRIC = 20_000, 3
+ELSEWHERE = "decide nothing or changed less: compare_result.db has them all"
 PLAIN = "#,##0.####"
 DIGITS = 6
 
 
 def write_workbook(comparison: SideBySide, path: Path) -> None:
-    """Write the workbook to *path*."""
-    book = Workbook()
-    book.remove(book.worksheets[0])
+    """Write the workbook to *path*; a sheet of more than 20,000 rows keeps what matters most, and says so."""
+    book = Workbook(write_only=True)
     for dimension in dict.fromkeys((*SHEETS, *(row.dimension for row in comparison.rows))):
         rows = [row for row in comparison.rows if row.dimension == dimension]
         statistics = list(dict.fromkeys(row.statistic for row in rows)) or ["value"]
-        fill(book.create_sheet(dimension), _columns(statistics), _triples(rows, statistics))
-    fill(book.create_sheet("summary"), SUMMARY, _summary(comparison))
-    fill(book.create_sheet("verdicts"), VERDICTS, map(_facts, comparison.rows))
+        kept, left_out = _weightiest(rows, (MOST_ROWS - 1) // ROWS_A_METRIC, lambda row: row.label)
+        pour(book.create_sheet(dimension), _columns(statistics), _triples(kept, statistics, left_out))
+    pour(book.create_sheet("summary"), SUMMARY, _summary(comparison))
+    pour(book.create_sheet("verdicts"), VERDICTS, _verdicts(comparison.rows))
     book.save(path)
+
+
+def _weightiest(rows: Sequence[Row], most: int, of: Callable[[Row], str]) -> tuple[list[Row], int]:
+    """Return the rows of the *most* things that matter most, in their order, and how many things are left out.
+
+    *of* says what a row belongs to. What decides matters first, then what changed most.
+    """
+    weights: dict[str, tuple[bool, float]] = {}
+    for row in rows:
+        weight = (row.delta.gates, abs(row.delta.change or 0.0))
+        weights[of(row)] = max(weights.get(of(row), weight), weight)
+    chosen = set(sorted(weights, key=weights.__getitem__, reverse=True)[:most])
+    return [row for row in rows if of(row) in chosen], len(weights) - len(chosen)
 
 
 def difference(golden: float | None, current: float | None) -> str:
@@ -53,7 +68,7 @@ def _columns(statistics: Sequence[str]) -> list[Column]:
     return [Column("Metric"), Column("Data Source"), *(Column(name, PLAIN) for name in shown), *signed]
 
 
-def _triples(rows: Sequence[Row], statistics: Sequence[str]) -> Iterator[Sequence[Value]]:
+def _triples(rows: Sequence[Row], statistics: Sequence[str], left_out: int) -> Iterator[Sequence[Value]]:
     """Yield the three rows of each metric; the signed figures stand beside the difference."""
     metrics: dict[str, dict[str, Row]] = {}
     for row in rows:
@@ -74,6 +89,15 @@ def _triples(rows: Sequence[Row], statistics: Sequence[str]) -> Iterator[Sequenc
             *nothing,
         ]
         yield [label, "Difference", *map(_difference, cells), *(value for row in cells for value in _signed(row))]
+    if left_out:
+        yield [f"{left_out:,} further metrics {ELSEWHERE}", *[None] * (1 + 3 * len(statistics))]
+
+
+def _verdicts(rows: Sequence[Row]) -> Iterator[Sequence[Value]]:
+    kept, left_out = _weightiest(rows, MOST_ROWS - 1, lambda row: row.name)
+    yield from map(_facts, kept)
+    if left_out:
+        yield [f"{left_out:,} further figures {ELSEWHERE}", *[None] * (len(VERDICTS) - 1)]
 
 
 def _difference(row: Row | None) -> Value:
