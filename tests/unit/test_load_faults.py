@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -98,6 +100,61 @@ def test_an_answer_without_end_is_cut_off_by_its_timeout(run):
     assert "timeout: no whole answer within 0.4 s" in str(caught.value)
 
 
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def test_half_a_chunk_and_then_silence_is_a_timeout(run):
+    steps = [(0, STREAM + chunk(text("a")) + chunk(text("b"))[:20])]
+    with timed_server(steps=steps, end="hold") as server, pytest.raises(LoadError, match="timeout: 2"):
+        run(server.base_url, timeout=0.4)
+
+
+def test_comments_in_the_silence_keep_nothing_alive(run):
+    comments = [(0.05 * number, chunk(b": keep-alive\n\n")) for number in range(1, 400)]
+    with timed_server(steps=[(0, STREAM), *comments], end="hold") as server, pytest.raises(LoadError) as caught:
+        run(server.base_url, timeout=0.4)
+    assert "timeout: no whole answer within 0.4 s" in str(caught.value)
+
+
+def test_comments_before_the_first_token_stop_no_clock(run):
+    rest = chunk(WHOLE) + b"0\r\n\r\n"
+    with timed_server(steps=[(0, STREAM + chunk(b": wait\n\n")), (0.1, rest)], end="keep") as server:
+        found = run(server.base_url)
+    assert found.distributions["ttft"].min >= 0.1
+
+
+@pytest.mark.parametrize("place", [1, 3, 5, 6, 7, 20])
+def test_a_stream_that_is_cut_inside_its_words_is_read_whole(run, place):
+    whole = answer(WHOLE, "Content-Type: text/event-stream")
+    cut = whole.index(b"data: ") + place
+    with timed_server(steps=[(0, whole[:cut]), (0.02, whole[cut:])], end="keep") as server:
+        found = run(server.base_url)
+    assert (found.completed, {len(sample.gaps) for sample in found.samples}) == (2, {1})
+
+
+@pytest.mark.parametrize("header", [b"X-Long: " + b"a" * (20 << 20), b"X-Many: a\r\n" * (2 << 20)])
+def test_twenty_megabytes_of_header_are_not_waited_for(run, header):
+    steps = [(0, b"HTTP/1.1 200 OK\r\n" + header)]
+    with timed_server(steps=steps, end="hold") as server, pytest.raises(LoadError) as caught:
+        run(server.base_url, timeout=20.0)
+    assert "stream: more than 1048576 bytes of header" in str(caught.value)
+
+
+def test_a_connection_that_nobody_takes_fails_within_the_time_of_a_request(run):
+    with ExitStack() as kept:
+        listener = kept.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # one more than the system keeps for who never asks
+            waiting = kept.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        with pytest.raises(LoadError, match=r"connect: 2.*no connection within 0\.4 s"):
+            run(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.4)
+
+
 def test_a_host_that_nobody_knows_is_said_in_the_words_of_the_system(run):
     with pytest.raises(LoadError, match=r"connect: 2.*no-such-host\.invalid:80"):
         run("http://no-such-host.invalid")
@@ -105,7 +162,7 @@ def test_a_host_that_nobody_knows_is_said_in_the_words_of_the_system(run):
 
 def test_tls_to_a_server_without_it_fails_to_connect(run):
     with FakeEngine(ttft=0, itl=0) as engine, pytest.raises(LoadError, match=r"connect: 2"):
-        run(engine.base_url.replace("http://", "https://"))
+        run(engine.base_url.replace("http://", "https://"), timeout=0.5)
 
 
 def test_a_wrong_model_is_answered_with_those_there_are(run):

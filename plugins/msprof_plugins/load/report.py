@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from msprof_plugins.load.selfcheck import limits, notes_on_client, statistics
+from msprof_plugins.load.selfcheck import limits, mean_gap, notes_on_client, statistics
 from msprof_plugins.load.share import Outcome
 from pytest_msprof.errors import LoadError
 from pytest_msprof.http_client import ask
@@ -34,7 +34,6 @@ def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, pa
     samples = outcome.samples
     if outcome.errors.total() == len(samples):
         raise LoadError(_nothing(job, outcome, place))
-    workload = job.workload
     lags = (samples.start - samples.due)[samples.ok] if plan.concurrency is None else np.empty(0)
     limited = next(filter(None, (limits(found, lags, samples.ttft[samples.ok]) for found in outcome.findings)), "")
     facts = [found.facts() for found in outcome.findings]
@@ -46,7 +45,7 @@ def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, pa
         *_notes_on_end(outcome, plan, patience),
         *_notes_on_tokens(samples, _wanted(plan, outcome), job.target.tokenizer),
         *dict.fromkeys(
-            note for found in outcome.findings for note in notes_on_client(found, lags, workload.request_rate)
+            note for found in outcome.findings for note in notes_on_client(found, lags, mean_gap(samples.due))
         ),
     ]
     complete = not (outcome.gave_up or outcome.stopped)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from msprof_plugins.load.connection import Connection
 
-__all__ = ["Findings", "LoopProbe", "limits", "notes_on_client", "statistics"]
+__all__ = ["Findings", "LoopProbe", "limits", "mean_gap", "notes_on_client", "statistics"]
 
 PERIOD = 0.02
 TIMER_GRAIN = 0.001
@@ -115,15 +115,20 @@ def limits(findings: Findings, lags: NDArray[np.float64], ttfts: NDArray[np.floa
     return ""
 
 
-def notes_on_client(findings: Findings, lags: NDArray[np.float64], rate: float | None) -> tuple[str, ...]:
-    """Say what a reader must know about the client's own lateness; requests were due at *rate* a second."""
+def mean_gap(due: NDArray[np.float64]) -> float:
+    """Return the mean seconds between requests that were due at these moments, 0 where there is no gap."""
+    return float(np.ptp(due)) / (due.size - 1) if due.size > 1 else 0.0
+
+
+def notes_on_client(findings: Findings, lags: NDArray[np.float64], gap: float) -> tuple[str, ...]:
+    """Say what a reader must know about the client's own lateness; *gap* is the mean one between two requests."""
     notes = []
     if (late := _p99(findings.delays)) > LARGEST_DELAY:
         notes.append(
             f"the client was busy: its event loop was {late * 1e3:.1f} ms late at p99, and so was what followed "
             f"an answer; over TLS and unix sockets times may be that much too long"
         )
-    bound = max(LARGEST_LAG, LARGEST_LAG_SHARE / rate if rate else 0.0)
+    bound = max(LARGEST_LAG, LARGEST_LAG_SHARE * gap)
     if (late := _p99(lags)) > bound:
         notes.append(
             f"the client could not keep the schedule: requests started {late * 1e3:.1f} ms late at p99 "

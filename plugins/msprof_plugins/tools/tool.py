@@ -17,7 +17,7 @@ from msprof_plugins.interpreters import Engine, Interpreter, find_interpreter
 from msprof_plugins.load import StreamingLoad
 from msprof_plugins.load.bodies import Bodies
 from msprof_plugins.load.dialects import find_dialect
-from msprof_plugins.load.selfcheck import Findings, limits, notes_on_client
+from msprof_plugins.load.selfcheck import Findings, limits, mean_gap, notes_on_client
 from msprof_plugins.tool_results import NothingSucceeded, ToolResult
 from pytest_msprof.errors import ConfigurationError, InvalidWorkload, LoadError, UnknownName
 from pytest_msprof.ids import digest
@@ -199,7 +199,8 @@ class Tool(LoadGenerator):
         lags, ttfts = _lags(order, measured.samples)
         if job.sink is not None and measured.samples is not None:
             job.sink(measured.samples)
-        notes = (*measured.notes, *self.notes(order, result), *notes_on_client(UNSEEN, lags, job.workload.request_rate))
+        gap = mean_gap(measured.samples.due) if measured.samples is not None else 0.0
+        notes = (*measured.notes, *self.notes(order, result), *notes_on_client(UNSEEN, lags, gap))
         return replace(measured, notes=notes, client_limited=limits(UNSEEN, lags, ttfts))
 
     def order(self, job: LoadJob) -> Order:
