@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +24,7 @@ from pytest_msprof.ids import new_id
 if TYPE_CHECKING:
     from msprof_runners.generated import Generated
     from msprof_runners.graphs import Compiler
+    from msprof_runners.profiling import Profiler
 
 __all__ = ["ModelRunner"]
 
@@ -55,6 +56,7 @@ class ModelRunner(ABC):
         """This load of the model: the unit of evidence in a comparison."""
         self.phases: dict[str, float] = {}
         """Seconds of what came before the first timed step, by metric name."""
+        self.profile_path = Path(settings.model.profile_path)
         self.notes: list[str] = []
         """What a reader of the figures must know."""
         self.model: Any = None
@@ -230,7 +232,31 @@ class ModelRunner(ABC):
             if not warm_up:
                 self._warm_up(batch)
             passage = generate(self, batch, warm_up=warm_up)
+            if self.enable_profiler and not warm_up:
+                self._profile(batch, len(passage.step_ends))
         return Generated.by(self, batch, passage)
+
+    def define_profiler(self, steps: int, name: str = "trace") -> AbstractContextManager[Profiler]:
+        """Return what profiles a pass of *steps* steps, told of each by `step()`; its trace goes to `profile_path`."""
+        from msprof_runners.profiling import profiling
+
+        return profiling(self.device, steps, self.profile_path, name)
+
+    def _profile(self, batch: Batch, steps: int) -> None:
+        """Run *batch* again under the profiler; nothing of this pass is in any figure."""
+        from msprof_runners.generation import generate
+
+        name = f"{self.model_name}-{self.exe_mode}-batch{len(batch)}"
+        with self.define_profiler(steps, name) as profiler:
+            generate(self, batch, after_step=profiler.step)
+
+    def prompts(self) -> list[Any]:
+        """Return a batch of the size and kind that `data_config` says: preset, from a file, or synthetic."""
+        from msprof_runners.prompt_sources import prompts_for
+
+        special = frozenset(self.tokenizer.all_special_ids) | self.stop_tokens
+        settings = self.runner_settings
+        return prompts_for(settings.data, vocabulary=self.hf_config.vocab_size, special=special, seed=settings.seed)
 
     def encode(self, prompts: str | Sequence[Prompt]) -> Batch:
         """Turn prompts, texts or token ids, into a batch; raises `InvalidWorkload` where it does not fit."""

@@ -71,8 +71,8 @@ class ModelConfig(_Table):
     """Whether `cast_format` stores the weights of linear layers in the NPU's own format."""
     enable_profiler: bool = False
     """Whether each `model_generate` is followed by a second, profiled pass, which is never the timed one."""
-    enable_cache_compile: bool = False
-    """Whether compiled graphs are kept on disk for the next start."""
+    profile_path: str = ".msprof/profiles"
+    """Folder of the traces."""
     allow_mode_substitution: bool = False
     """Whether a graph mode that the device does not have may be replaced by one it has; the run says so."""
     attn_implementation: str = ""

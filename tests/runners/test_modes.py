@@ -1,0 +1,56 @@
+"""Graph modes say what eager says; a profiled pass is never the timed one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from msprof_runners import HuggingFaceRunner
+from pytest_msprof.errors import ConfigurationError
+
+PROMPTS = [
+    "Explain what is gpt_oss.",
+    " the engine builds a long story about water, wood and what else there may be",
+    " hi",
+]
+LENGTHS = {"input_max_len": 32, "max_new_tokens": 12, "ignore_eos": True}
+
+
+@pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3-moe", "tiny-gpt-oss"])
+def test_one_graph_gives_the_tokens_of_eager(settings, name):
+    eager = HuggingFaceRunner(settings(name, data=LENGTHS)).init_model()
+    graph = HuggingFaceRunner(settings(name, data=LENGTHS, exe_mode="ge_graph")).init_model()
+    run = graph.model_generate(PROMPTS)
+    assert run.tokens == eager.model_generate(PROMPTS).tokens
+    assert run.metrics["compile_time"] > 0
+    assert run.fields["exe_mode"] == "ge_graph"
+    again = graph.model_generate(PROMPTS[1:] + PROMPTS[:1])  # the same graph: padding and texts are no part of it
+    assert again.tokens == run.tokens[1:] + run.tokens[:1]
+
+
+def test_a_mode_the_processor_does_not_have_is_refused_unless_another_may_take_its_place(settings):
+    with pytest.raises(ConfigurationError, match="'acl_graph' needs an NPU or CUDA"):
+        HuggingFaceRunner(settings("tiny-llama", exe_mode="acl_graph")).init_model()
+    allowed = settings("tiny-llama", exe_mode="acl_graph", model={"allow_mode_substitution": True})
+    runner = HuggingFaceRunner(allowed).init_model()
+    assert any("acl_graph was replaced by ge_graph" in note for note in runner.notes)
+
+
+@pytest.mark.parametrize("length", [1, 3, 16])
+def test_a_profile_of_a_pass_of_any_length_has_its_steps(settings, tmp_path, length):
+    profiled = {"enable_profiler": True, "profile_path": str(tmp_path)}
+    data = {"max_new_tokens": length, "ignore_eos": True}
+    runner = HuggingFaceRunner(settings("tiny-llama", model=profiled, data=data)).init_model()
+    run = runner.model_generate(PROMPTS)
+    (trace,) = tmp_path.glob("*.json")
+    events = json.loads(trace.read_text())["traceEvents"]
+    assert any(event.get("name") == "aten::linear" for event in events)
+    assert len(run.series["prefill"].values) == 1
+
+
+def test_synthetic_prompts_are_run_as_long_as_they_are_asked_for(settings):
+    data = {"dataset": "synthetic", "input_max_len": 40, "batch_size": 2}
+    runner = HuggingFaceRunner(settings("tiny-llama", data=data)).init_model()
+    run = runner.model_generate(runner.prompts())
+    assert [sample.input_tokens for sample in run.samples] == [40, 40]
