@@ -65,7 +65,7 @@ tools: $(TOOLS)
 
 servers: $(SERVERS)
 
-peers: tools $(PEERS)
+peers: tools .engines/vllm/$(STAMP) $(PEERS)
 
 $(VENV): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -2,7 +2,8 @@
 
 They are looked for in `.engines`, where `python -m msprof_plugins.install_engine NAME …` puts them:
 `vllm`, `guidellm`, `aiperf` and `ais_bench` are asked through the adapters of this project;
-`vllm-rs`, `perf_analyzer` and `sglang-bench` are native programs out of the wheels of their projects.
+`vllm-rs`, `perf_analyzer` and `sglang-bench` are native programs out of the wheels of their projects;
+`evalscope` and `inference-perf` (Python 3.12) are told by their own options.
 """
 
 from __future__ import annotations
@@ -161,6 +162,53 @@ def perf_analyzer(load: Load, folder: Path) -> Command:
     return Command(argv, {"LD_LIBRARY_PATH": str(home / "lib")})
 
 
+def evalscope(load: Load, folder: Path) -> Command:
+    """Return the command of `evalscope perf`; at a rate its arrivals are Poisson."""
+    rate = ["--rate", str(load.rate), "--open-loop"] if load.rate else ["--parallel", str(load.concurrency)]
+    home, tokens = ENGINES / "evalscope" / "bin", str(load.input_tokens)
+    argv = [
+        *(str(home / "python"), str(home / "evalscope"), "perf", "--url", f"{load.url}/v1/completions", *rate),
+        *("--api", "openai", "--model", MODEL, "--tokenizer-path", str(TOKENIZER), "--dataset", "random"),
+        *("--min-prompt-length", tokens, "--max-prompt-length", tokens, "--number", str(load.requests)),
+        *("--max-tokens", str(load.output_tokens), "--min-tokens", str(load.output_tokens), "--warmup-num", "0"),
+        *("--outputs-dir", str(folder / "evalscope"), "--no-timestamp", "--no-test-connection"),
+    ]
+    return Command(argv, OFFLINE)
+
+
+def evalscope_samples(folder: Path) -> Samples | None:
+    """Return what evalscope kept; its folder is named after the load."""
+    (summary,) = (folder / "evalscope").rglob("benchmark_summary.json")
+    return read_result(summary.parent, "evalscope").measurement.samples
+
+
+def inference_perf(load: Load, folder: Path) -> Command:
+    """Return the command of inference-perf; everything is said in a file."""
+    lengths = [("input", load.input_tokens), ("output", load.output_tokens)]
+    stage = {"concurrency_level": load.concurrency, "num_requests": load.requests}
+    if load.rate:
+        stage = {"rate": load.rate, "duration": round(load.requests / load.rate)}
+    configuration = {
+        "api": {"type": "completion", "streaming": True},
+        "data": {
+            "type": "random",
+            **{
+                f"{name}_distribution": {"min": n, "max": n, "mean": n, "std_dev": 0, "total_count": load.requests}
+                for name, n in lengths
+            },
+        },
+        "load": {"type": "constant" if load.rate else "concurrent", "stages": [stage], "num_workers": 1},
+        "server": {"type": "vllm", "model_name": MODEL, "base_url": load.url, "ignore_eos": True},
+        "tokenizer": {"pretrained_model_name_or_path": str(TOKENIZER)},
+        "storage": {"local_storage": {"path": str(folder / "reports")}},
+        "report": {"request_lifecycle": {"summary": True, "per_request": True}},
+    }
+    (folder / "inference-perf.yml").write_text(json.dumps(configuration))
+    home = ENGINES / "inference-perf" / "bin"
+    command = [str(home / "python"), str(home / "inference-perf"), "-c", str(folder / "inference-perf.yml")]
+    return Command(command, OFFLINE)
+
+
 def native(name: str, command: Callable[[Load, Path], Command], reader: str, result: str) -> Client:
     """Return a native client, whose *reader* knows its *result*."""
     program = ENGINES / name / "bin" / name
@@ -214,6 +262,13 @@ CLIENTS: dict[str, Client] = {
     "aiperf": adapted(Aiperf()),
     "guidellm": adapted(Guidellm()),
     "ais_bench": adapted(AisBench()),
+    "evalscope": Client((ENGINES / "evalscope/bin/evalscope").exists, evalscope, evalscope_samples, is_native=False),
+    "inference-perf": Client(
+        (ENGINES / "inference-perf/bin/inference-perf").exists,
+        inference_perf,
+        lambda folder: read_result(folder / "reports", "inference_perf").measurement.samples,
+        is_native=False,
+    ),
 }
 
 

