@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,7 @@ class TrialLog:
             if "number" in trial.user_attrs and trial.user_attrs.get("interrupted") in (DIED, STOPPED):
                 found.setdefault(int(trial.user_attrs["number"]), []).append(trial)
         accepted = {trial.user_attrs["number"] for trial in self.accepted()}
-        left = [number for number, tries in found.items() if number not in accepted and len(tries) < DEATHS]
+        left = [number for number, tries in found.items() if number not in accepted and _deaths(tries) < DEATHS]
         return found[min(left)][-1] if left else None
 
     def finish(self, trial: optuna.trial.Trial, facts: Mapping[str, Any], *, value: float | None) -> None:
@@ -123,6 +123,10 @@ class TrialLog:
                 self._storage.set_trial_user_attr(trial_id, "interrupted", DIED)
             with quiet():
                 self._study.tell(trial.number, value, state=_state(value), skip_if_finished=True)
+
+
+def _deaths(tries: Iterable[FrozenTrial]) -> int:
+    return sum(1 for trial in tries if trial.user_attrs["interrupted"] == DIED)
 
 
 def _state(value: float | None) -> TrialState:
