@@ -46,7 +46,8 @@ def _painted(text: str, verdict: str) -> str:
 
 
 def _refusals(found: SideBySide) -> list[str]:
-    return [f"incomparable: {reason}" for reason in found.reasons]
+    told = [f"incomparable: {reason}" for reason in found.reasons]
+    return [*told, "(what differs on purpose is named by --across)"] if told else []
 
 
 def _settled(found: SideBySide) -> Iterator[str]:

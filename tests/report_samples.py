@@ -343,7 +343,9 @@ def sample_comparison(labels: Sequence[str]) -> SideBySide:
         figures = Figures()
         for label in labels:
             value = factor * (1 + 0.01 * number)
-            figures.add(quantity("request", label), {"mean": value, "p50": 0.9 * value, "p90": 1.4 * value})
+            statistics = {"mean": value, "p50": 0.9 * value, "p90": 1.4 * value}
+            shape = [value * (0.5 + 0.02 * place) for place in range(60)]
+            figures.add(quantity("request", label), statistics, shape=shape)
         facts = {"requests": "48", "model": labels[0]}
         path = Path(f"{labels[0][:80]}/{side}/{number}")
         return Source(path, "analysed folder", figures, identity=facts, histogram={1: 4, 8: 40}, notes=tuple(labels))

@@ -61,8 +61,11 @@ def of_run(run: Run, path: Path, requests: Iterable[Samples] = ()) -> Source:
 
 
 def of_measurement(measured: Measurement, path: Path, *, tool: str, load: Mapping[str, object]) -> Source:
-    """Return what another tool found; *load* is what its file says of the load."""
-    told = {name.replace("_", " "): str(value) for name, value in load.items() if name != "num_requests"}
+    """Return what another tool found; *load* is what its file says of the load, None where it does not."""
+    told = {name.replace("_", " "): str(value) for name, value in load.items() if value is not None}
+    told.pop("num requests", None)
+    if "concurrency" in told:
+        told.setdefault("request rate", "unlimited")
     drawn = _Drawn.of([measured.samples] if measured.samples else [])
     return Source(
         path=path,

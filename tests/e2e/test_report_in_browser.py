@@ -86,6 +86,7 @@ frame.onload = () => {
       return box.right < frame.left || box.left > frame.right || box.bottom < frame.top || box.top > frame.bottom;
     }).length,
     marks: marks.length,
+    drawn: page.querySelectorAll(".portrait .drawn[role=img]").length,
     unreachable: [...page.querySelectorAll(".scroll, summary, pre")].filter(node => node.tabIndex < 0).length,
     opened: [...page.querySelectorAll("details")].map(node => {
       node.querySelector("summary").click();
@@ -175,8 +176,12 @@ def test_what_is_folded_opens_and_all_that_scrolls_is_reached_by_keyboard(look_a
     assert found["unreachable"] == 0
 
 
-def test_the_page_prints(tmp_path):
-    path = write_html(sample_session(), tmp_path)
+@pytest.mark.parametrize("page", ["session", *COMPARISONS])
+def test_the_page_prints(page, tmp_path):
+    if page in COMPARISONS:
+        write_page(COMPARISONS[page](), path := tmp_path / "report.html")
+    else:
+        path = write_html(sample_session(), tmp_path)
     chromium(f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'page.pdf'}", path.as_uri())
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
 
@@ -187,3 +192,8 @@ def test_a_comparison_can_be_read_in_both_schemes_and_by_keyboard_and_runs_nothi
     assert seen["contrast"] >= 4.5
     assert (seen["owned"], seen["requests"], seen["unreachable"], seen["outside"]) == (None, 0, 0, 0)
     assert seen["opened"]
+
+
+def test_a_comparison_draws_each_metric_with_both_distributions_and_its_launches(look_at):
+    assert look_at("comparison", width=DESK)["drawn"] == 2 * 2
+    assert look_at("comparison of 200 metrics", width=PHONE)["drawn"] == 200 * 2

@@ -18,9 +18,11 @@ from msprof_plugins import pytest_msprof_read_result as read_result
 from pytest_msprof.errors import ConfigurationError, MsprofError, StoreError
 from pytest_msprof.golden import GoldenStore
 from pytest_msprof.metrics import measure
-from pytest_msprof.results import Run
+from pytest_msprof.results import Measurement, Run
 from pytest_msprof.samples import Sample, Samples
-from pytest_msprof.sources import Name, read_side
+from pytest_msprof.side_comparison import compare_sources
+from pytest_msprof.side_identity import obstacles_between
+from pytest_msprof.sources import Name, of_measurement, read_side
 from pytest_msprof.sources.quantities import quantity
 from pytest_msprof.sources.spool import spooled
 from pytest_msprof.sources.spread import spread
@@ -297,6 +299,25 @@ def test_results_of_other_load_generators_are_recognised(path: str, kind: str, r
     assert source.kind.startswith(kind)
     assert requests is None or source.identity["requests"] == requests
     assert source.figures.values[Name("request", "ttft", "p50")] == pytest.approx(0.05, rel=0.2)
+
+
+def test_what_one_tool_does_not_say_of_its_load_is_no_difference():
+    sides = [
+        read_side(DATA / "loadgen" / name, lambda found: read_result(path=found))
+        for name in ("aiperf/completions_ok", "ais_bench/completions_ok")
+    ]
+    assert "model" in sides[0][0].identity
+    assert "model" not in sides[1][0].identity
+    assert compare_sources(*sides).reasons == ()
+
+
+def test_an_open_loop_is_another_load_than_a_closed_one():
+    measured = Measurement(duration=1.0, completed=4, failed=0)
+    closed, opened = (
+        of_measurement(measured, Path("a"), tool="x", load={"concurrency": 4, "request_rate": rate})
+        for rate in (None, 10.0)
+    )
+    assert obstacles_between([closed], [opened]) == ("request rate: unlimited in input, 10.0 in golden",)
 
 
 def test_a_plain_file_of_pytest_benchmark_is_read_by_its_rounds(tmp_path: Path):
