@@ -180,9 +180,13 @@ def _scorers(item: pytest.Item) -> Scorers:
 @pytest.fixture
 def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[SimulatorInterface]) -> Trial:
     """One configuration to measure; made by the `tune` mark."""
+    from pytest_msprof.errors import StoreError
     from pytest_msprof.studies import next_trial
 
-    found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
+    try:
+        found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
+    except StoreError as error:
+        pytest.fail(str(error), pytrace=False)
     if "load_generator" in request.fixturenames:
         load_fields = session_of(request.config).own_load_fields(found.fields)
         loader = request.getfixturevalue("load_generator")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -17,6 +18,8 @@ from pytest_msprof.scales import is_number
 
 __all__ = ["MOST_COUNTED", "SearchSpace"]
 
+MOST_DRAWN = 5_000
+"""Configurations that are drawn of a space which cannot be counted, before it counts as contradictory."""
 MOST_COUNTED = 10_000
 """Combinations up to which every single one is looked at."""
 
@@ -300,13 +303,26 @@ class SearchSpace:
         return resolved
 
     def _check_not_empty(self) -> None:
-        """Find a first configuration, or as many broken conditions as show the reason."""
+        """Find a first configuration, or refuse the space with a broken condition that shows the reason."""
         middle = self.resolve({entry.name: entry.from_unit(0.5) for entry in self.searched})
         broken = self.violations(middle)
-        if not broken or self._product is None or self._product > MOST_COUNTED:
+        if not broken:
             return
-        if not any(islice(self.configurations(), 1)):
-            raise InvalidSpace(f"no configuration meets the conditions; {broken[0]}")
+        if self._product is not None and self._product <= MOST_COUNTED:
+            if not any(islice(self.configurations(), 1)):
+                raise InvalidSpace(f"no configuration meets the conditions; {broken[0]}")
+        elif not any(self._drawn()):
+            raise InvalidSpace(f"none of {MOST_DRAWN:,} configurations drawn by lot meets the conditions; {broken[0]}")
+
+    def _drawn(self) -> Iterator[bool]:
+        """Say of configurations drawn by lot whether they meet the conditions."""
+        generator = random.Random(0)  # noqa: S311 - a search, not a secret
+        for _ in range(MOST_DRAWN):
+            chosen: dict[str, Value] = {}
+            for entry in self.searched:
+                if self.is_active(entry.name, chosen):
+                    chosen[entry.name] = entry.from_unit(generator.random())
+            yield not self.violations(chosen)
 
 
 def _check_fields(fields: Sequence[OptimizerConfigField]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_msprof.best_file import with_config_file, write_best
 from pytest_msprof.collection import FACTS, case_of, engine_of, plan_of, slot_of
-from pytest_msprof.errors import LoadError, ServiceError
+from pytest_msprof.errors import LoadError, MetricMissing, ServiceError, StoreError
 from pytest_msprof.known_runs import Condition
 from pytest_msprof.requests import tokenizer_digest
 from pytest_msprof.service import bind
@@ -42,6 +42,8 @@ def next_trial(
     session: MsprofSession, item: pytest.Function, slot: Slot, engine: str, simulator: type[SimulatorInterface]
 ) -> Trial:
     """Return what this item measures; skips where nothing is left to measure."""
+    if slot.kind == "trial" and (why := session.unmeasurable.get(case_of(item))):
+        pytest.skip(f"left over: {why}")
     study = _study(session, item, engine, simulator)
     if slot.kind == "result":
         return Trial(fields={}, number=-1, study=study.name, slot=slot, _study=study, _session=session.id, told=True)
@@ -209,8 +211,17 @@ def settle(item: pytest.Function) -> Iterator[None]:
     """Turn what the body of a trial item did into its outcome.
 
     Measured passes; infeasible, crashed and unanswered skip with the reason; a body that never
-    told fails.
+    told fails, and so does a study that cannot be written.
     """
+    try:
+        with _settled(item):
+            yield
+    except StoreError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@contextmanager
+def _settled(item: pytest.Function) -> Iterator[None]:
     funcargs: dict[str, Any] = item.funcargs
     trial: Trial = funcargs["trial"]
     try:
@@ -225,6 +236,8 @@ def settle(item: pytest.Function) -> Iterator[None]:
         pytest.skip(f"{getattr(error, 'failure', 'client errors')}: {error}")
     except BaseException as error:
         trial.release(again=isinstance(error, ENDS_SESSION))
+        if isinstance(error, MetricMissing):
+            session_of(item.config).unmeasurable[case_of(item)] = str(error)
         raise
     trial.conclude()
     if not trial.told:

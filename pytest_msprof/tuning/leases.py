@@ -7,13 +7,16 @@ import platform
 import secrets
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-__all__ = ["is_alive", "my_lease"]
+__all__ = ["is_alive", "my_lease", "started"]
 
 TOKEN_BITS = 62
+START_FIELD = 19
+"""Place of the start time in `/proc/<pid>/stat` behind the name: field 22 of proc(5)."""
 SAME_START = 1.0
 """Seconds within which two start times are one: the kernel counts in ticks."""
 
@@ -26,8 +29,7 @@ def _token() -> int:
 
 def my_lease() -> dict[str, Any]:
     """Return who this process is: host, process and its start time, since numbers are reused."""
-    started = psutil.Process().create_time()
-    return {"host": platform.node(), "pid": os.getpid(), "started": started, "token": _token()}
+    return {"host": platform.node(), "pid": os.getpid(), "started": started(os.getpid()), "token": _token()}
 
 
 def is_alive(lease: Mapping[str, Any] | None) -> bool:
@@ -37,6 +39,18 @@ def is_alive(lease: Mapping[str, Any] | None) -> bool:
     if lease.get("host") != platform.node():
         return True
     try:
-        return bool(abs(psutil.Process(lease["pid"]).create_time() - lease["started"]) < SAME_START)
+        return bool(abs(started(lease["pid"]) - lease["started"]) < SAME_START)
     except psutil.NoSuchProcess:
         return False
+
+
+def started(pid: int) -> float:
+    """Return when a process started: seconds since the machine did, which no change of the clock moves.
+
+    Where the kernel does not tell (other than Linux) it is a time of day.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return psutil.Process(pid).create_time()
+    return int(stat.rpartition(")")[2].split()[START_FIELD]) / os.sysconf("SC_CLK_TCK")

@@ -109,7 +109,8 @@ def find_study(
     """Return the study to resume, or the one whose place a new one takes.
 
     *explicit* is a name or a storage URL from `--msprof-study`: where it holds a study that does
-    not match, this raises `ConfigurationError` with the differences.
+    not match, this raises `ConfigurationError` with the differences; and `SchemaTooNew` for one that
+    a newer version wrote.
     """
     facts = identity.facts(plan)
     slug = _slug(explicit, plan, identity)
@@ -118,6 +119,7 @@ def find_study(
     if fresh:
         return Found()
     if same:
+        shelf.facts(_newest(same))  # refuses what a newer version wrote
         return Found(_newest(same))
     old = {name: found for name in existing if (found := shelf.facts(name)).get("case") == identity.case}
     if not old:

@@ -191,7 +191,9 @@ def _verdict(
     if not confirmations:
         return _unconfirmed(plan, records, winner), ""
     if winner == 0:
-        return "keep the default: no other configuration held up against it when confirmed", ""
+        alone = len(records) == 1
+        why = "nothing else was tried" if alone else "no other configuration held up against it when confirmed"
+        return f"keep the default: {why}", ""
     return _against_default(plan, records, confirmations, winner, deltas)
 
 

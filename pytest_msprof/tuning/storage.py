@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from pytest_msprof.errors import StoreError
 from pytest_msprof.json_files import check_schema, read_json, write_json
 from pytest_msprof.results import Value
 from pytest_msprof.tuning import leases
@@ -23,6 +25,11 @@ SCHEMA_VERSION = 1
 """Version of a study's identity file. 1: first release."""
 
 
+PATIENCE = 60.0
+"""Seconds that a lock is waited for: it is held for as long as a write or a suggestion takes."""
+PAUSE = 0.005
+
+
 class _FileLock:
     """A lock that the kernel frees when its holder dies, so no grace period is needed."""
 
@@ -31,8 +38,20 @@ class _FileLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        file = self._path.open("ab")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        """Wait for the lock; raises `StoreError` where its holder hangs, or the file cannot be made."""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            file = self._path.open("ab")
+        except OSError as error:
+            raise StoreError(f"the lock {self._path} cannot be opened: {error.strerror}") from None
+        while not _taken(file):
+            if time.monotonic() > deadline:
+                file.close()
+                raise StoreError(
+                    f"the study is locked: {self._path} has been held by another process for {PATIENCE:g} s "
+                    f"(fuser {self._path} names it)"
+                )
+            time.sleep(PAUSE)
         self._file = file
         return True
 
@@ -42,19 +61,27 @@ class _FileLock:
             file.close()
 
 
+def _taken(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def open_journal(path: Path) -> BaseStorage:
     """Open the journal at *path*, after taking off a last line that a killed writer left torn.
 
     Optuna reads past such a line, but the next record would be glued to it and lost.
     """
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+
+    from pytest_msprof.tuning.journal import JournalFile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock: Any = _FileLock(path.with_suffix(".lock"))
     with turn(path.with_suffix(".lock")):
         _truncate_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    return JournalStorage(JournalFile(path, _FileLock(path.with_suffix(".lock"))))
 
 
 @contextmanager

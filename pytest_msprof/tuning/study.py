@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
+from pytest_msprof.space import MOST_COUNTED
 from pytest_msprof.summary import TrialRecord
 from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.finalists import Finalists, measured_of
@@ -41,6 +42,7 @@ PRIOR = "prior"
 GAIN = "gain"
 """The attribute of a trial that holds the improvement which the sampler expected of it."""
 MEASURED = "every configuration of the space was measured"
+NOT_FOUND = "no further configuration was found that meets the conditions of the space"
 
 
 @dataclass(slots=True)
@@ -197,7 +199,8 @@ class TuneStudy:
             lots = random.Random(f"{self._seed} {len(known)}")  # noqa: S311 - a search, not a secret
             drawn = unseen(self.plan.space, known, lots, self._is_too_much)
             if drawn is None:
-                raise Exhausted("; not tried: ".join((MEASURED, *self._edge.describe())))
+                ended = MEASURED if (self.plan.space.size() or MOST_COUNTED + 1) <= MOST_COUNTED else NOT_FOUND
+                raise Exhausted("; not tried: ".join((ended, *self._edge.describe())))
             if (guess := self._guess(known)) is not None:
                 return self._started(parameters(self.plan.space, guess))
             return self._sampled(known) or self._started(drawn)

@@ -37,7 +37,8 @@ def _left_over(plan: TunePlan, records: Sequence[TrialRecord], stopped: str) -> 
     if left > 0:
         yield f"{left} of {plan.n_trials} trials: {stopped or 'the session ended before them'}"
     if size is not None and size > len(records):
-        yield f"{size - len(records):,} of {size:,} configurations: the budget is {plan.n_trials} trials"
+        budget = f"{plan.n_trials} trial{'s' * (plan.n_trials > 1)}"
+        yield f"{size - len(records):,} of {size:,} configurations: the budget is {budget}"
 
 
 def _refused(plan: TunePlan, refused: Sequence[Mapping[str, Value]]) -> Iterator[str]:

@@ -227,6 +227,15 @@ def test_a_default_that_breaks_a_condition_is_refused() -> None:
 # Contradictions
 
 
+def test_a_space_that_cannot_be_counted_is_searched_for_a_first_configuration() -> None:
+    narrow = SearchSpace(floats("share", 0, 1), integers("n", 1, 10**6), where=["share * n < 2000", "n > 1000"])
+    assert len(narrow) == 2
+    with pytest.raises(
+        InvalidSpace, match=r"none of 5,000 configurations drawn by lot meets .*'share > 1' with share="
+    ):
+        SearchSpace(floats("share", 0, 1), where=["share > 1"])
+
+
 def test_an_unknown_name_is_refused_wherever_it_stands() -> None:
     n = integers("num_blocks", 1, 9)
     for space in (

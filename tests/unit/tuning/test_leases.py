@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
 
 from pytest_msprof.testing import python_process
-from pytest_msprof.tuning.leases import is_alive, my_lease
+from pytest_msprof.tuning.leases import is_alive, my_lease, started
 
 
 def test_our_own_lease_is_alive_and_stays_the_same():
@@ -20,9 +25,7 @@ def test_no_lease_is_dead():
 
 def test_a_lease_dies_with_its_process(tmp_path):
     with python_process("import signal; signal.pause()") as process:
-        import psutil
-
-        lease = my_lease() | {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+        lease = my_lease() | {"pid": process.pid, "started": started(process.pid)}
         assert is_alive(lease)
     assert not is_alive(lease)
 
@@ -33,3 +36,14 @@ def test_a_number_that_was_given_again_is_no_lease():
 
 def test_another_host_is_taken_at_its_word():
     assert is_alive(my_lease() | {"host": f"not-{os.uname().nodename}", "pid": 1})
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="other kernels tell the start as a time of day")
+def test_a_clock_that_is_set_back_leaves_a_lease_alive(monkeypatch):
+    lease = my_lease()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: 0.0)
+
+    assert is_alive(lease)
+    assert my_lease() == lease

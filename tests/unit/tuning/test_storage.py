@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
 import pytest
 
 from pytest_msprof.errors import ConfigurationError, SchemaTooNew, StoreError
+from pytest_msprof.tuning import storage
 from pytest_msprof.tuning.database import Database
-from pytest_msprof.tuning.storage import Journals, open_journal
+from pytest_msprof.tuning.storage import Journals, open_journal, turn
 
 
 def note(path: Path, name: str) -> optuna.Study:
@@ -101,3 +104,57 @@ def test_a_turn_excludes_other_processes_until_it_ends(tmp_path, kind):
         assert not here.poll(0.1)
     assert here.recv() == "entered"
     other.join()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+
+import optuna
+
+from pytest_msprof.errors import StoreError
+from pytest_msprof.tuning.storage import open_journal
+
+path = Path(sys.argv[1])
+study = optuna.create_study(study_name="s", storage=open_journal(path))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 600, hard))
+kept = []
+try:
+    for number in range(100):
+        study.set_user_attr(f"a{number}", number)
+        kept.append(f"a{number}")
+except StoreError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+study.set_user_attr("afterwards", True)
+print(*kept)
+"""
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_costs_no_record(tmp_path):
+    path = tmp_path / "study.journal"
+
+    said = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True).stdout
+
+    sentence, kept = said.splitlines()
+    assert sentence.startswith(f"the study's journal {path} cannot be written: File too large; what was measured")
+    found = optuna.load_study(study_name="s", storage=open_journal(path)).user_attrs
+    assert sorted(found) == sorted([*kept.split(), "afterwards"])
+    assert 0 < len(kept.split()) < 100
+
+
+def test_a_lock_whose_holder_hangs_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE", 0.05)
+    path = tmp_path / "study.journal"
+    with turn(tmp_path / "study.lock"), pytest.raises(StoreError, match=r"study\.lock has been held by another"):
+        open_journal(path)
+
+    assert open_journal(path)
+
+
+def test_a_folder_that_takes_no_file_is_named(tmp_path):
+    (tmp_path / "study.lock").mkdir()
+
+    with pytest.raises(StoreError, match=r"study\.lock cannot be opened: Is a directory"):
+        open_journal(tmp_path / "study.journal")
