@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from itertools import groupby
@@ -136,6 +137,23 @@ def test_a_tool_that_fails_because_all_requests_did_is_told_by_the_first_of_them
     pretend(Aiperf, f"{failed}\nsys.exit('see the log')")
     with FakeEngine() as engine, pytest.raises(LoadError, match=r"exit code 1: .* none of 32 .* Internal Server Error"):
         Aiperf().generate(job(engine.base_url))
+
+
+@pytest.mark.parametrize(
+    ("tool", "run"), [(VllmBenchmark, "completions_unreachable"), (Guidellm, "completions_all_failed")]
+)
+def test_a_file_full_of_zeros_is_an_error_even_when_the_exit_code_is_0(tool, run, pretend, job):
+    pretend(tool, re.sub(r'sample\("(\w+)"\)', rf'sample("\1", "{run}")', RESULT[tool.name]))
+    with FakeEngine() as engine, pytest.raises(LoadError, match=r"none of 32 requests succeeded; the first: \w+"):
+        tool().generate(job(engine.base_url, num_requests=32))
+
+
+def test_what_a_tool_sent_again_and_calls_a_success_failed(pretend, job):
+    pretend(AisBench, RESULT["ais_bench"].replace('sample("ais_bench")', 'sample("ais_bench", "completions_aborted")'))
+    with FakeEngine() as engine:
+        found = AisBench().generate(job(engine.base_url, num_requests=32))
+    assert (found.completed, found.failed, found.errors) == (25, 7, {"stream": 7})
+    assert any("sent again after a failure" in note for note in found.notes)
 
 
 def test_no_result_is_an_error_even_when_the_exit_code_is_0(tool, pretend, job):
