@@ -238,7 +238,8 @@ def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job
         (Aiperf, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"stages": Stages(concurrency=(1, 2), seconds=1), "concurrency": None, "num_requests": None}),
         (Aiperf, {"sessions": Sessions(turns=2), "endpoint": "chat", "concurrency": None, "request_rate": 4}),
-        (Guidellm, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
+        (Guidellm, {"sessions": Sessions(turns=2, think_time=1), "endpoint": "chat"}),
+        (Guidellm, {"sessions": Sessions(turns=2), "endpoint": "chat", "num_requests": 5}),
         (AisBench, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
         (VllmBenchmark, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
         (VllmBenchmark, {"stream": False}),
@@ -313,6 +314,18 @@ def test_aiperf_carries_talks_on_itself(pretend, job):
     assert [[turn["delay"] for turn in line["turns"]] for line in lines] == [[0, 500], [0, 500], [0]]
     assert {turn["extra"]["max_tokens"] for line in lines for turn in line["turns"]} == {8}
     assert not {"messages", "stream"} & set(lines[0]["turns"][0]["extra"])
+
+
+def test_guidellm_has_the_turns_of_a_talk_beside_each_other(pretend, job):
+    pretend(Guidellm, "")
+    asked = job(endpoint="chat", sessions=Sessions(turns=2), num_requests=4, warmup=0)
+    with pytest.raises(LoadError, match="wrote no result"):
+        Guidellm().generate(asked)
+    rows = [json.loads(line) for line in (asked.folder / "guidellm" / "prompts.jsonl").read_text().splitlines()]
+    assert [(row["prompt_0"], row["prompt_1"]) for row in rows] == [
+        tuple(request.prompt for request in talk) for talk in talks_of(asked)
+    ]
+    assert rows[0]["output_tokens_count_1"] == 8
 
 
 def talks_of(asked):
@@ -446,20 +459,21 @@ def test_the_real_tool_asks_for_answers_in_one_piece(tool, job, model):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_the_real_aiperf_carries_talks_on_with_the_answers_that_came(job, model):
-    skip_without(Aiperf)
+@pytest.mark.parametrize("tool", [Aiperf, Guidellm], ids=lambda tool: tool.name)
+def test_the_real_tool_carries_talks_on_with_the_answers_that_came(tool, job, model):
+    skip_without(tool)
     talks = {"endpoint": "chat", "sessions": Sessions(turns=3), "num_requests": 9, "concurrency": 2, "warmup": 0}
     with timed_server(ttft=0.02, itl=0.005) as server:
         asked = job(server.base_url, tokenizer=model, **talks)
-        found = Aiperf().generate(asked)
+        found = tool().generate(asked)
         bodies = [answer.body for answer in server.answers()]
     assert found.completed == 9
-    said = [[message["content"] for message in body["messages"]] for body in bodies]
+    said = [list(map(content_of, body["messages"])) for body in bodies]
     assert sorted(map(len, said)) == [1, 1, 1, 3, 3, 3, 5, 5, 5]
     wanted = [[request.prompt for request in talk] for talk in talks_of(asked)]
     assert sorted(contents[::2] for contents in said if len(contents) == 5) == sorted(wanted)
     assert all(contents[1].strip() == "token " * 7 + "token" for contents in said if len(contents) > 1)
-    assert {body["max_tokens"] for body in bodies} == {8}
+    assert {body.get("max_tokens", body.get("max_completion_tokens")) for body in bodies} == {8}
 
 
 @pytest.mark.e2e
@@ -502,5 +516,9 @@ def prompt_of(body) -> str:
     """Return what one request said; one tool sends a chat's text as a list of parts."""
     if "prompt" in body:
         return body["prompt"]
-    content = body["messages"][0]["content"]
+    return content_of(body["messages"][0])
+
+
+def content_of(message) -> str:
+    content = message["content"]
     return content if isinstance(content, str) else content[0]["text"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import groupby
 from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
@@ -40,21 +39,11 @@ class Aiperf(Tool):
     def command(self, order: Order) -> list[str]:
         """Return the command line; everything is said in a configuration file."""
         check_schedule(self, order, own=None)
-        self._check_talks(order)
+        self.check_talks(order)
         (order.folder / REQUESTS).write_text(_requests(order), encoding="utf-8")
         configuration = order.folder / "aiperf.yaml"
         configuration.write_text(json.dumps(_configuration(order), indent=1), encoding="utf-8")
         return [*order.interpreter.command, "profile", "--config", str(configuration)]
-
-    def _check_talks(self, order: Order) -> None:
-        """Refuse talks that are no chats, or that begin on a schedule: then each turn would need a time."""
-        sessions = order.job.workload.sessions
-        if sessions is None:
-            return
-        if not order.is_chat:
-            self.refuse("endpoint", order.job.workload.endpoint, "chat")
-        if order.plan.due is not None:
-            self.refuse("sessions", sessions, None)
 
     def environment(self, order: Order) -> Mapping[str, str]:
         """Return the key of the target; offline, the tool takes the folder of a tokenizer for a name on the hub."""
@@ -118,7 +107,7 @@ def _requests(order: Order) -> str:
 
 def _talks(order: Order) -> Iterator[dict[str, Any]]:
     """Give talks: the tool puts the turns before, and the answers that came, in front of each turn."""
-    for number, requests in groupby(order.plan.requests, key=lambda request: request.session):
+    for number, requests in enumerate(order.talks()):
         turns = [
             {
                 "text": request.prompt,
@@ -134,7 +123,7 @@ def _end(order: Order) -> dict[str, int]:
     """Say when all was sent: with a number of requests the tool would begin the first talk again as a slot is free."""
     if order.job.workload.sessions is None:
         return {"requests": len(order.plan.requests)}
-    return {"sessions": len({request.session for request in order.plan.requests})}
+    return {"sessions": len(order.talks())}
 
 
 def _phase(order: Order) -> dict[str, Any]:

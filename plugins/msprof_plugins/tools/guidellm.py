@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine
@@ -35,20 +35,30 @@ class Guidellm(Tool):
         module="guidellm",
         install="python -m msprof_plugins.install_engine guidellm",
     )
-    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "ignore_eos": (True,), "stream": ANY}
+    can: ClassVar[Mapping[str, tuple[Any, ...]]] = {**SCHEDULED, "ignore_eos": (True,), "stream": ANY, "sessions": ANY}
 
     def command(self, order: Order) -> list[str]:
         """Return the command line; everything is said in a scenario file, so that no path is parsed."""
         check_schedule(self, order, own=("poisson", "constant"))
-        rows: list[dict[str, Any]] = [{"prompt": text, "output_tokens_count": tokens} for text, tokens in order.texts()]
-        if (due := schedule(order)) is not None:
-            times = (RUN_UP + due).tolist()
-            rows = [{**row, "relative_timestamp": at} for row, at in zip(rows, times, strict=True)]
-        prompts = "".join(f"{json.dumps(row)}\n" for row in rows)
+        self.check_talks(order)
+        self._check_turns(order)
+        prompts = "".join(f"{json.dumps(row)}\n" for row in _rows(order))
         (order.folder / "prompts.jsonl").write_text(prompts, encoding="utf-8")
         scenario = order.folder / "scenario.json"
         scenario.write_text(json.dumps({"spec": _scenario(order)}, indent=1), encoding="utf-8")
         return [*order.interpreter.command, "run", "--config", str(scenario), "--disable-console-interactive"]
+
+    def _check_turns(self, order: Order) -> None:
+        """Refuse talks of different lengths, of which it would send empty turns, and pauses, which it has not."""
+        sessions = order.job.workload.sessions
+        if sessions is None:
+            return
+        numbers = {len(talk) for talk in order.talks()}
+        if len(numbers) > 1:
+            found = " or ".join(map(str, sorted(numbers)))
+            self.refuse("sessions", f"talks of {found} turns", "talks of one number of turns, all of them whole")
+        if sessions.think_time:
+            self.refuse("sessions", f"think_time={sessions.think_time:g}", "think_time=0")
 
     def environment(self, order: Order) -> Mapping[str, str]:
         """Return the key of the target, a place for what its dataset library keeps, and patience.
@@ -66,6 +76,21 @@ class Guidellm(Tool):
         """Read the only benchmark of the run, and drop what its dataset library kept."""
         shutil.rmtree(order.folder / "cache", ignore_errors=True)
         return read_result(order.folder / "benchmarks.json", "guidellm")
+
+
+def _rows(order: Order) -> Iterator[dict[str, Any]]:
+    """Give what each request says, with its time where there is a schedule; of a talk, all turns beside each other."""
+    if order.job.workload.sessions is not None:
+        for talk in order.talks():
+            yield {f"prompt_{request.turn}": request.prompt for request in talk} | {
+                f"output_tokens_count_{request.turn}": request.output_tokens for request in talk
+            }
+        return
+    due = schedule(order)
+    times = [None] * len(order.plan.requests) if due is None else (RUN_UP + due).tolist()
+    for (text, tokens), at in zip(order.texts(), times, strict=True):
+        timed = {} if at is None else {"relative_timestamp": at}
+        yield {"prompt": text, "output_tokens_count": tokens, **timed}
 
 
 def _scenario(order: Order) -> dict[str, Any]:

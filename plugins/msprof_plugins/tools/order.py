@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,10 @@ class Order(NamedTuple):
                     f"'aiperf', 'builtin' and 'vllm_benchmark' can send them)"
                 )
             yield request.prompt, request.output_tokens
+
+    def talks(self) -> list[list[Request]]:
+        """Return the requests talk by talk, in order."""
+        return [list(talk) for _, talk in groupby(self.plan.requests, key=lambda request: request.session)]
 
     def shared_body(self, *without: str) -> dict[str, Any]:
         """Return the fields that the bodies of all requests share, for tools that take them once.

@@ -161,6 +161,16 @@ class Tool(LoadGenerator):
                 f"https:// URLs; 'builtin' speaks to sockets)"
             )
 
+    def check_talks(self, order: Order) -> None:
+        """Refuse talks that are no chats, or that begin on a schedule: then each turn would need a time."""
+        workload = order.job.workload
+        if workload.sessions is None:
+            return
+        if not order.is_chat:
+            self.refuse("endpoint", workload.endpoint, "chat")
+        if order.plan.due is not None:
+            self.refuse("sessions", workload.sessions, None)
+
     def refuse(self, field: str, value: object, *possible: object) -> NoReturn:
         """Raise `InvalidWorkload` for a *value* that the tool cannot do."""
         listed = ", ".join(map(repr, possible))
