@@ -86,7 +86,8 @@ class ExternalSimulator(SimulatorInterface):
             return asked
         found = f"lists {', '.join(listed)}" if listed else "lists no model"
         raise ConfigurationError(
-            f"{redact(self.root_url)} {found}: give --msprof-model the name that requests must carry"
+            f"{redact(self.root_url)} {found}: give --msprof-model (or --model, to `pytest-msprof load`) the name that "
+            f"requests must carry"
         )
 
     @cached_property

@@ -48,7 +48,7 @@ def selected(dataset: Dataset, workload: Workload, tokenizer: Path | None, strea
     limit = f" of at most {dataset.longest} tokens" if dataset.longest else ""
     raise InvalidWorkload(
         f"{wanted or 'some'} requests were wanted, but the dataset {dataset.path} has {len(found)}{limit}: "
-        f"ask for fewer num_requests, or send rows again (again=True)"
+        f"ask for fewer num_requests, or send rows again (again=True, --dataset-again)"
     )
 
 

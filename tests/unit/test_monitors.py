@@ -42,6 +42,18 @@ NPUS = """
 """
 
 
+TRITON = """
+nv_inference_request_success{model="tensorrt_llm",version="1"} 7
+nv_inference_pending_request_count{model="tensorrt_llm",version="1"} 3
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 2
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="scheduled",version="1"} 1
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="max",version="1"} 512
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="used",model="tensorrt_llm",version="1"} 16
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="tensorrt_llm",version="1"} 0.25
+"""
+"""What its backend for TensorRT-LLM adds to Triton's own counts: a label says what a line is about."""
+
+
 def test_a_real_vllm_is_understood():
     assert quantities(VLLM) == {
         "running": 0,
@@ -61,6 +73,8 @@ def test_a_real_vllm_is_understood():
     [
         ('sglang:num_running_reqs{model_name="m"} 3.0\nsglang:token_usage 0.28', {"running": 3, "kv_usage": 0.28}),
         ("tgi_queue_size 2\ntgi_request_generated_tokens_sum 640", {"waiting": 2, "output_tokens": 640}),
+        (TRITON, {"running": 1, "waiting": 2, "kv_usage": 0.25, "requests": 7}),
+        ("tgi_request_success_total 4", {"requests": 4}),
         ('nv_inference_request_success{model="a"} 3\nnv_inference_request_success{model="b"} 4', {"requests": 7}),
         ('vllm:kv_cache_usage_perc{engine="0"} 0.5\nvllm:kv_cache_usage_perc{engine="1"} 0.75', {"kv_usage": 0.75}),
         ('vllm:num_requests_running{model_name="a}\\"b"} 2 1700000000', {"running": 2}),

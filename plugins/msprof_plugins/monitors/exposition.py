@@ -18,7 +18,7 @@ class Quantity(NamedTuple):
 
     name: str
     spellings: tuple[str, ...]
-    """Names of vLLM, SGLang, TGI and Triton; an older one after a newer one."""
+    """Names of vLLM, SGLang, TGI and Triton, with the one label that tells; an older one after a newer one."""
     rises: bool = False
     """Whether it is a counter."""
     combine: Callable[[Iterable[float]], float] = sum
@@ -26,19 +26,33 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = (
-    Quantity("running", ("vllm:num_requests_running", "sglang:num_running_reqs", "tgi_batch_current_size")),
+    Quantity(
+        "running",
+        (
+            "vllm:num_requests_running",
+            "sglang:num_running_reqs",
+            "tgi_batch_current_size",
+            'nv_trt_llm_request_metrics{request_type="scheduled"}',
+        ),
+    ),
     Quantity(
         "waiting",
         (
             "vllm:num_requests_waiting",
             "sglang:num_queue_reqs",
             "tgi_queue_size",
+            'nv_trt_llm_request_metrics{request_type="waiting"}',
             "nv_inference_pending_request_count",
         ),
     ),
     Quantity(
         "kv_usage",
-        ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage"),
+        (
+            "vllm:kv_cache_usage_perc",
+            "vllm:gpu_cache_usage_perc",
+            "sglang:token_usage",
+            'nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}',
+        ),
         combine=max,
     ),
     Quantity("preemptions", ("vllm:num_preemptions_total", "sglang:num_retracted_requests_total"), rises=True),
@@ -65,16 +79,25 @@ QUANTITIES = (
             "vllm:request_success_total",
             "sglang:num_requests_total",
             "tgi_request_success",
+            "tgi_request_success_total",
             "nv_inference_request_success",
         ),
         rises=True,
     ),
 )
 
-_SPELLINGS = {spelling: quantity.name for quantity in QUANTITIES for spelling in quantity.spellings}
+_NAMES = sorted({spelling.partition("{")[0] for quantity in QUANTITIES for spelling in quantity.spellings})
+_LABELS = re.compile(r"\{(\w+=\"\w+\")\}")
+_LABELLED = {
+    (spelling.partition("{")[0], found[1])
+    for quantity in QUANTITIES
+    for spelling in quantity.spellings
+    if (found := _LABELS.search(spelling))
+}
+"""Names that say different things by a label, and each label that is wanted."""
 _LINE = re.compile(
-    rf"^({'|'.join(map(re.escape, _SPELLINGS))})"
-    r"(?:\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?[ \t]+([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?=\s|$)",
+    rf"^({'|'.join(map(re.escape, _NAMES))})"
+    r"(\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?[ \t]+([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?=\s|$)",
     re.MULTILINE,
 )
 
@@ -83,9 +106,15 @@ def quantities(text: str) -> Mapping[str, float]:
     """Return the quantities that *text* has, by our names; of two spellings the first one counts, and NaN is none."""
     found: dict[str, list[float]] = {}
     for line in _LINE.finditer(text):
-        found.setdefault(line[1], []).append(float(line[2]))
+        found.setdefault(_spelling(line[1], line[2] or ""), []).append(float(line[3]))
     return {
         quantity.name: float(quantity.combine(found[spelling]))
         for quantity in QUANTITIES
         if (spelling := next((name for name in quantity.spellings if name in found), ""))
     }
+
+
+def _spelling(name: str, labels: str) -> str:
+    """Return the name as `QUANTITIES` spells it: with its label where that tells what is meant."""
+    wanted = (label for known, label in _LABELLED if known == name and label in labels)
+    return next((f"{name}{{{label}}}" for label in wanted), name)
