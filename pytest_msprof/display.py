@@ -26,6 +26,7 @@ __all__ = [
     "rate",
     "seconds",
     "shell_command",
+    "span",
 ]
 
 ABSENT = "—"
@@ -44,6 +45,13 @@ def seconds(value: float | None) -> str:
     rounded = float(f"{value:.2e}")
     scale, unit = next((known for known in TIME_UNITS if abs(rounded) >= known[0]), TIME_UNITS[-1])
     return f"{_three_digits(rounded / scale)} {unit}" if rounded else "0 s"
+
+
+def span(low: float, high: float, *, like: float) -> str:
+    """Return the bounds around a time, bare numbers in the unit that suits the time itself: `70.1–73.4`."""
+    rounded = abs(float(f"{like:.2e}"))
+    scale = next((known for known, _ in TIME_UNITS if rounded >= known), TIME_UNITS[-1][0])
+    return f"{_three_digits(low / scale)}–{_three_digits(high / scale)}".replace(",", "")
 
 
 def load_of(workload: Workload) -> str:

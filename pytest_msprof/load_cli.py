@@ -17,8 +17,9 @@ from pytest_msprof.errors import ConfigurationError, LoadError
 from pytest_msprof.json_files import store_errors, write_json
 from pytest_msprof.live_line import live_line
 from pytest_msprof.load_arguments import add_arguments
-from pytest_msprof.load_figures import figures, lines, sweep_figures
+from pytest_msprof.load_figures import figures, sweep_figures
 from pytest_msprof.load_table import heading, remarks, row
+from pytest_msprof.load_text import lines
 from pytest_msprof.load_workload import objectives_of, sweep_of, workload_of
 from pytest_msprof.objectives import Objective
 from pytest_msprof.results import Run

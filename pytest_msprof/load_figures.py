@@ -1,24 +1,22 @@
-"""What `pytest-msprof load` found, as JSON and as text."""
+"""What `pytest-msprof load` found, as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_msprof.display import duration, metric_value, seconds
 from pytest_msprof.distributions import Distribution
 from pytest_msprof.metric_table import METRICS
 from pytest_msprof.objectives import Objective
 from pytest_msprof.results import Run
 
-__all__ = ["SCHEMA_VERSION", "figures", "lines", "sweep_figures"]
+__all__ = ["SCHEMA_VERSION", "figures", "sweep_figures"]
 
 SCHEMA_VERSION = 1
 """Version of the JSON object. 1: first release."""
 STATISTICS = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
 ALWAYS = ("ttft", "tpot", "itl", "latency", "output_throughput", "request_throughput", "goodput", "success_rate")
 """Metrics that are told even where they are null."""
-SHOWN = ("mean", "p50", "p90", "p99")
 
 
 def figures(run: Run, objectives: Sequence[Objective] = ()) -> dict[str, Any]:
@@ -61,27 +59,6 @@ def sweep_figures(runs: Sequence[Run], objectives: Sequence[Objective] = (), *, 
     return {"schema_version": SCHEMA_VERSION, "complete": complete, "loads": loads}
 
 
-def lines(run: Run, objectives: Sequence[Objective] = ()) -> Iterator[str]:
-    """Yield what a person reads, a line a metric."""
-    yield f"{run.completed} of {run.completed + run.failed} requests in {duration(run.duration)}" + (
-        "" if run.complete else ", incomplete"
-    )
-    for name in METRICS:
-        if name in run.metrics:
-            yield f"{name:20} {metric_value(name, run.metrics[name])}"
-        elif name in run.distributions:
-            yield f"{name:20} {_statistics(name, run.distributions[name])}"
-    if run.steady:
-        yield _steady_line(run)
-    for wanted in objectives:
-        found = wanted.judge(run)
-        yield f"{'met' if found.met else 'missed'}: {found.text}"
-    if run.client_limited:
-        yield f"no verdict: the client was the bottleneck: {run.client_limited}"
-    for note in run.notes:
-        yield f"note: {note}"
-
-
 def _metrics(metrics: Mapping[str, float], distributions: Mapping[str, Distribution]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, entry in METRICS.items():
@@ -110,19 +87,3 @@ def _steady(run: Run) -> dict[str, Any] | None:
         return None
     place = run.steady.model_dump(include={"start", "end", "running", "requests"})
     return place | _metrics(run.steady.metrics, run.steady.distributions)
-
-
-def _statistics(name: str, found: Distribution) -> str:
-    return "  ".join(f"{q} {metric_value(f'{name}.{q}', found[q])}" for q in SHOWN if q in found.root)
-
-
-def _steady_line(run: Run) -> str:
-    steady = run.steady
-    assert steady is not None  # noqa: S101 - asked for by the caller
-    rates = [
-        f"{name} {metric_value(name, steady.metrics[name])}"
-        for name in ("output_throughput", "request_throughput", "goodput")
-        if name in steady.metrics
-    ]
-    when = f"{steady.running} running from {seconds(steady.start)} to {seconds(steady.end)}"
-    return f"{'steady state':20} {when}, {steady.requests} requests: {', '.join(rates)}"

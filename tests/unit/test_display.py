@@ -18,6 +18,7 @@ from pytest_msprof.display import (
     rate,
     seconds,
     shell_command,
+    span,
 )
 
 
@@ -136,3 +137,16 @@ def test_a_command_is_ready_for_a_shell_on_lines_of_a_terminals_width():
 
 def test_what_no_shell_can_read_is_shown_as_it_is():
     assert shell_command("serve 'half a quote") == "serve 'half a quote"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "like", "shown"),
+    [
+        (0.0701, 0.0734, 0.0717, "70.1–73.4"),
+        (0.95, 1.02, 0.99, "950–1020"),
+        (1.5, 12.25, 3.0, "1.50–12.2"),
+        (0, 0, 0, "0–0"),
+    ],
+)
+def test_bounds_are_told_in_the_unit_of_what_they_enclose(low, high, like, shown):
+    assert span(low, high, like=like) == shown

@@ -55,6 +55,19 @@ def test_json_has_every_metric_as_a_key_and_each_distribution_in_nine_figures(ur
     assert told["steady_state"]["requests"] <= 6
 
 
+def test_a_table_says_which_figures_are_of_the_whole_run_and_which_of_its_steady_part(url, capsys):
+    assert main(["load", url, "--concurrency", "4", "--num-requests", "40", "--output-tokens", "4"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    heads = [line.split() for line in shown if line.startswith(("whole run", "steady state"))]
+    assert heads[0] == ["whole", "run", "mean", "p50", "p90", "p95", "p99"]
+    assert heads[1][:2] == ["steady", "state"]
+    ttft = next(place for place, line in enumerate(shown) if line.startswith("ttft "))
+    value, (low, high) = float(shown[ttft].split()[3]), map(float, shown[ttft + 1].split()[3].split("–"))
+    assert shown[ttft + 1].startswith("  95 % interval")
+    assert low <= value <= high
+    assert max(map(len, shown)) <= 80
+
+
 def test_what_was_not_measured_is_null(url, capsys):
     assert main(["load", url, "--num-requests", "1", "--output-tokens", "1", "--warmup", "0", "--json", "-"]) == 0
     told = found(capsys)
