@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.ids import content_digest, digest
 from pytest_msprof.metric_table import check_limits
+from pytest_msprof.redaction import redact
 from pytest_msprof.workload_parts import Dataset, Lengths, Part, Positive, Prefixes, Sessions, Stages, Tokens, Trace
 
 __all__ = ["Workload"]
@@ -74,7 +75,7 @@ class Workload(Part):
     sampling: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters of each request, such as `{"temperature": 0.7}`; without one answers are greedy."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of each request's body, as the engine knows them."""
+    """Further fields of each request's body, as the engine knows them; secrets among them stand in no file."""
     models: dict[str, Positive] = Field(default_factory=dict)
     """Model or LoRA name → weight, for requests that go to several; empty is the service's own."""
     timeout: float = Field(120.0, gt=0)
@@ -131,6 +132,10 @@ class Workload(Part):
     def _limits_of_requests(cls, limits: dict[str, float]) -> dict[str, float]:
         check_limits(limits)
         return limits
+
+    @field_serializer("extra_body", when_used="json")
+    def _without_secrets(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return redact(fields)
 
     @property
     def keeps_times(self) -> bool:
