@@ -55,6 +55,8 @@ class Load(NamedTuple):
     input_tokens: int = 16
     rate: float | None = None
     """Requests a second, evenly spaced (sglang-bench: Poisson); None is a closed loop."""
+    is_exact: bool = True
+    """Whether prompts have their length under the tokenizer; ours can do without."""
 
 
 class Spent(NamedTuple):
@@ -94,7 +96,8 @@ def ours(load: Load, folder: Path) -> Command:
     rate = ["--request-rate", str(load.rate), "--arrival", "constant"] if load.rate else []
     shape = rate or ["--concurrency", str(load.concurrency)]
     lengths = ["--input-tokens", str(load.input_tokens), "--output-tokens", str(load.output_tokens)]
-    command = [sys.executable, "-m", "pytest_msprof.cli", "load", load.url, "--tokenizer", str(TOKENIZER)]
+    exact = ["--tokenizer", str(TOKENIZER)] if load.is_exact else []
+    command = [sys.executable, "-m", "pytest_msprof.cli", "load", load.url, *exact]
     number = ["--num-requests", str(load.requests), "--warmup", "0"]
     return Command([*command, *number, *shape, *lengths, "--output", str(folder / "ours")])
 

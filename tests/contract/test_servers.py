@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from pathlib import Path
+from string import Template
 
 import numpy as np
 import pytest
@@ -44,9 +46,14 @@ def triton(tmp_path_factory):
     """Start a Triton server with two models of its Python backend; gives the URLs of requests and metrics."""
     home, folder = environment("triton"), tmp_path_factory.mktemp("triton")
     port, metrics = free_port(), free_port()
+    for name, streams in (("words", "true"), ("whole", "false")):
+        (folder / "models" / name / "1").mkdir(parents=True)
+        shutil.copy(SERVERS / "triton" / "model.py", folder / "models" / name / "1")
+        configuration = Template((SERVERS / "triton" / "config.pbtxt").read_text())
+        (folder / "models" / name / "config.pbtxt").write_text(configuration.substitute(NAME=name, STREAMS=streams))
     command = [
         *(str(home / "bin" / "python"), str(home / "bin" / "tritonserver"), "--disable-auto-complete-config"),
-        *("--model-repository", str(SERVERS / "triton"), "--allow-grpc", "false"),
+        *("--model-repository", str(folder / "models"), "--allow-grpc", "false"),
         *("--http-address", "127.0.0.1", "--http-port", str(port)),
         *("--metrics-address", "127.0.0.1", "--metrics-port", str(metrics)),
     ]
