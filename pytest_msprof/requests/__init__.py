@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_msprof.requests.growing import Growing
+from pytest_msprof.requests.growing import Growing, output_tokens
 from pytest_msprof.requests.planning import plan, prompts
 from pytest_msprof.requests.request import Plan, Request, Stage
 from pytest_msprof.requests.talks import Talk
@@ -15,6 +15,7 @@ __all__ = [
     "Stage",
     "Talk",
     "has_tokenizer",
+    "output_tokens",
     "plan",
     "prompts",
     "token_counter",

@@ -22,10 +22,12 @@ def rows_of(dataset: Dataset, *, columns: Collection[str]) -> Iterable[Any]:
         kind = _format_of(dataset)
         if kind == "hf":
             return _arrow_rows(dataset, columns)
+        if kind == "jsonl":
+            return _line_rows(dataset.path)
         text = dataset.path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidWorkload(f"cannot read the dataset {dataset.path}: {error}") from None
-    return _json_rows(text, dataset.path) if kind == "sharegpt" else _line_rows(text, dataset.path)
+    return _json_rows(text, dataset.path)
 
 
 def _format_of(dataset: Dataset) -> str:
@@ -46,13 +48,22 @@ def _json_rows(text: str, path: Path) -> list[Any]:
     return rows
 
 
-def _line_rows(text: str, path: Path) -> Iterator[Any]:
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines() would cut at U+2028 inside a string
-        try:
-            if line.strip():
-                yield json.loads(line)
-        except ValueError as error:
-            raise InvalidWorkload(f"{path}, line {number}: no JSON ({error}): {line[:80]!r}") from None
+def _line_rows(path: Path) -> Iterator[Any]:
+    """Read line by line; lines end where those of JSON lines do, for U+2028 may stand inside a string."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _line_row(line, number, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidWorkload(f"cannot read the dataset {path}: {error}") from None
+
+
+def _line_row(line: str, number: int, path: Path) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise InvalidWorkload(f"{path}, line {number}: no JSON ({error}): {line.rstrip()[:80]!r}") from None
 
 
 def _arrow_rows(dataset: Dataset, columns: Collection[str]) -> Iterator[Any]:

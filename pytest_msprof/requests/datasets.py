@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests.dataset_files import rows_of
+from pytest_msprof.requests.request import NOTHING
 from pytest_msprof.workload_parts import Dataset
 
 __all__ = ["Asked", "read_dataset"]
@@ -28,7 +29,7 @@ class Asked(NamedTuple):
     """The answer on record, empty where there is none."""
     output_tokens: int | None = None
     model: str = ""
-    extra: Mapping[str, Any] = {}
+    extra: Mapping[str, Any] = NOTHING
 
 
 def read_dataset(dataset: Dataset) -> list[tuple[Asked, ...]]:
@@ -90,7 +91,7 @@ def _talk(said: Sequence[Mapping[str, Any]]) -> tuple[Asked, ...]:
 
 def _own(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row says about its own request."""
-    own: dict[str, Any] = {"model": str(row.get("model") or ""), "extra": row.get("extra_body") or {}}
+    own: dict[str, Any] = {"model": str(row.get("model") or ""), "extra": row.get("extra_body") or NOTHING}
     return own | ({"output_tokens": int(row["output_tokens"])} if row.get("output_tokens") else {})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
+from functools import cached_property
+from itertools import count, islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests.arrivals import arrivals, stages_of
-from pytest_msprof.requests.growing import Growing
+from pytest_msprof.requests.growing import Growing, Take
+from pytest_msprof.requests.lengths import draw_lengths
 from pytest_msprof.requests.mixture import Mixture
 from pytest_msprof.requests.recorded import Recorded, talks_of
-from pytest_msprof.requests.replay import replayed
+from pytest_msprof.requests.recordings import Recordings
+from pytest_msprof.requests.replay import Replay
 from pytest_msprof.requests.request import Plan, Request
 from pytest_msprof.requests.selection import order, selected
 from pytest_msprof.requests.stream import Stream
@@ -66,6 +69,10 @@ class _Planner:
         self._synthetic = Synthetic(workload, tokenizer, stream)
         self._mixture = Mixture(workload.models, stream.key("models"))
 
+    @cached_property
+    def _replay(self) -> Replay:
+        return Replay(self._workload, self._tokenizer, self._stream)
+
     def plan(self) -> Plan:
         """Return the plan."""
         workload = self._workload
@@ -83,17 +90,26 @@ class _Planner:
             found = selected(workload.dataset, workload, self._tokenizer, self._stream)
             return self._timed(self._mixture.spread(found))
         if number is None and not workload.is_open:
-            return Growing(self._take), None
+            return Growing(self._synthetic_anew, self._answers), None
         if number is None:
             number = self._number(arrivals(workload, None, self._stream))
         if number > MANY and workload.sessions is None:
             due = arrivals(workload, number, self._stream)
-            return Growing(self._take, number if due is None else len(due)), due
+            return Growing(self._synthetic_anew, self._answers, number if due is None else len(due)), due
         return self._timed(self._take(number))
 
     def _take(self, number: int) -> list[Request]:
         """Return the next synthetic requests."""
         return self._mixture.spread(self._synthetic.take(number))
+
+    def _synthetic_anew(self) -> Take:
+        """Return what gives the synthetic requests from the first one on."""
+        again = _Planner(self._workload, self._tokenizer, self._stream)
+        return again._take
+
+    def _answers(self, number: int) -> Sequence[int]:
+        """Return the lengths of the first answers."""
+        return draw_lengths(self._workload.output_tokens, self._stream.key("output"), number)
 
     def _number(self, due: Times | None) -> int:
         """Return how many requests the talks have that are due in time."""
@@ -109,19 +125,43 @@ class _Planner:
         wanted = workload.num_requests
         if wanted and wanted > len(rows):
             raise InvalidWorkload(f"{wanted} requests were wanted, but the trace {trace.path} has {len(rows)}")
+        if rows.is_plain and min(len(rows), wanted or len(rows)) > MANY:
+            return self._many_recorded(rows, trace)
         if not workload.keeps_times:
             talks = talks_of(rows)
             chosen = [talks[place] for place in order(len(talks), self._stream, wanted)]
             return self._timed(self._replayed(chosen)[:wanted])
-        if not all(row.has_time for row in rows):
-            raise InvalidWorkload(f"the trace {trace.path} does not say when its requests came: replay its lengths")
+        self._check_times(rows, trace)
         end = (workload.duration or np.inf) / trace.time_scale
         talks = talks_of(row for row in rows[:wanted] if row.at < end)
         due = [np.nan if turn else row.at for talk in talks for turn, row in enumerate(talk)]
         return self._replayed(talks), np.array(due) * trace.time_scale
 
+    def _many_recorded(self, rows: Recordings, trace: Trace) -> tuple[Sequence[Request], Times | None]:
+        """Return the requests of a long trace without talks, built as they are needed."""
+        workload, wanted = self._workload, self._workload.num_requests
+        if workload.keeps_times:
+            self._check_times(rows, trace)
+            end = (workload.duration or np.inf) / trace.time_scale
+            rows = rows.take(np.flatnonzero(rows.at[:wanted] < end))
+            due: Times | None = rows.at * trace.time_scale
+        else:
+            rows = rows.take(np.array(order(len(rows), self._stream, wanted)[:wanted]))
+            due = arrivals(workload, len(rows), self._stream)
+        number = len(rows) if due is None else len(due)
+        return Growing(lambda: self._replay_anew(rows), lambda most: rows.output_tokens[:most].tolist(), number), due
+
+    def _replay_anew(self, rows: Recordings) -> Take:
+        """Return what gives the requests of *rows* from the first one on."""
+        again, places = _Planner(self._workload, self._tokenizer, self._stream), count()
+        return lambda number: again._replayed([[rows[place]] for place in islice(places, number)])
+
+    def _check_times(self, rows: Recordings, trace: Trace) -> None:
+        if not np.isfinite(rows.at).all():
+            raise InvalidWorkload(f"the trace {trace.path} does not say when its requests came: replay its lengths")
+
     def _replayed(self, talks: Sequence[Sequence[Recorded]]) -> list[Request]:
-        return self._mixture.spread(replayed(talks, self._workload, self._tokenizer, self._stream))
+        return self._mixture.spread(self._replay.take(talks))
 
     def _timed(self, requests: Sequence[Request]) -> tuple[Sequence[Request], Times | None]:
         """Give each talk its time, and leave out those that are due too late; later turns have no time of their own."""

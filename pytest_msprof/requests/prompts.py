@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class _Stream:
     def __init__(self, vocabulary: Vocabulary, length: int, lead: Lead, key: str) -> None:
         self._vocabulary, self._length, self._lead = vocabulary, length, lead
         self._draws = _draws(vocabulary, length, lead, key)
-        self._seen = set[str]()
+        self._seen = set[int]()
 
     def _lengths(self, batch: Sequence[str]) -> Sequence[int]:
         """Return the tokens of each draw: counted where words may merge with their neighbours."""
@@ -72,8 +73,8 @@ class _Stream:
             before = len(made)
             batch = list(islice(self._draws, number - len(made)))
             for prompt, tokens in zip(batch, self._lengths(batch), strict=True):
-                if tokens == self._length and prompt not in self._seen:
-                    self._seen.add(prompt)
+                if tokens == self._length and (mark := _mark(prompt)) not in self._seen:
+                    self._seen.add(mark)
                     made.append(prompt)
             fruitless = fruitless + 1 if len(made) == before else 0
         if len(made) == number:
@@ -82,6 +83,11 @@ class _Stream:
             f"{number} different prompts of {self._length} tokens were wanted, but this tokenizer gave {len(made)}: "
             f"ask for more input_tokens or fewer num_requests"
         )
+
+
+def _mark(prompt: str) -> int:
+    """Return what stands for a prompt that came before: a million texts would need gigabytes."""
+    return int.from_bytes(hashlib.blake2b(prompt.encode(), digest_size=8).digest())
 
 
 def _draws(vocabulary: Vocabulary, length: int, lead: Lead, key: str) -> Iterator[str]:

@@ -15,39 +15,46 @@ from pytest_msprof.requests.stream import Stream
 from pytest_msprof.requests.vocabulary import Vocabulary, vocabulary_of
 from pytest_msprof.workload import Workload
 
-__all__ = ["replayed"]
+__all__ = ["Replay"]
 
 BLOCKS_KEPT = 4096
 
 
-def replayed(
-    talks: Sequence[Sequence[Recorded]], workload: Workload, tokenizer: Path | None, stream: Stream
-) -> list[Request]:
-    """Return a request for each turn of *talks*, talk after talk.
+class Replay:
+    """The requests of a trace one after the other; many at once or few at a time, they are the same."""
 
-    Equal block ids give equal text, in this repeat and step only. A later turn waits for the answer
-    before it, and for its own time or as long as the trace says.
-    """
-    texts, trace = _Texts(workload, tokenizer, stream), workload.trace
-    scale = trace.time_scale if trace else 1.0
-    rows = [(number, turn, row) for number, talk in enumerate(talks) for turn, row in enumerate(talk)]
-    answers = draw_lengths(workload.output_tokens, stream.key("output"), len(rows))
-    return [
-        Request(
-            prompt=prompt,
-            messages=row.messages,
-            input_tokens=row.input_tokens or -1,
-            output_tokens=answer if row.output_tokens is None else row.output_tokens,
-            session=number if len(talks[number]) > 1 else -1,
-            turn=turn,
-            think_time=(row.delay or 0.0) * scale if turn else 0.0,
-            earliest=row.at * scale if turn and row.delay is None and workload.keeps_times else 0.0,
-            extra=row.extra,
-        )
-        for (number, turn, row), prompt, answer in zip(
-            rows, texts.of([row for _, _, row in rows]), answers, strict=True
-        )
-    ]
+    def __init__(self, workload: Workload, tokenizer: Path | None, stream: Stream) -> None:
+        self._workload, self._stream = workload, stream
+        self._texts = _Texts(workload, tokenizer, stream)
+        self._rows = self._talks = 0
+
+    def take(self, talks: Sequence[Sequence[Recorded]]) -> list[Request]:
+        """Return a request for each turn of the next *talks*, talk after talk.
+
+        Equal block ids give equal text, in this repeat and step only. A later turn waits for the answer
+        before it, and for its own time or as long as the trace says.
+        """
+        workload, trace = self._workload, self._workload.trace
+        scale = trace.time_scale if trace else 1.0
+        first, begin = self._talks, self._rows
+        rows = [(number, turn, row) for number, talk in enumerate(talks) for turn, row in enumerate(talk)]
+        self._talks, self._rows = first + len(talks), begin + len(rows)
+        answers = draw_lengths(workload.output_tokens, self._stream.key("output"), len(rows), begin=begin)
+        texts = self._texts.of([row for _, _, row in rows], begin)
+        return [
+            Request(
+                prompt=prompt,
+                messages=row.messages,
+                input_tokens=row.input_tokens or -1,
+                output_tokens=answer if row.output_tokens is None else row.output_tokens,
+                session=first + number if len(talks[number]) > 1 else -1,
+                turn=turn,
+                think_time=(row.delay or 0.0) * scale if turn else 0.0,
+                earliest=row.at * scale if turn and row.delay is None and workload.keeps_times else 0.0,
+                extra=row.extra,
+            )
+            for (number, turn, row), prompt, answer in zip(rows, texts, answers, strict=True)
+        ]
 
 
 class _Texts:
@@ -58,11 +65,11 @@ class _Texts:
         self._plain = Prompts(vocabulary, ["trace", *stream])
         self._blocks = _Blocks(vocabulary, stream, workload.trace.block_tokens if workload.trace else 1)
 
-    def of(self, rows: Sequence[Recorded]) -> Iterator[str]:
-        """Give the prompt of each of *rows*."""
+    def of(self, rows: Sequence[Recorded], begin: int) -> Iterator[str]:
+        """Give the prompt of each of *rows*, the first of which is number *begin*."""
         made = [row.input_tokens for row in rows if row.input_tokens and not row.blocks]
         words = iter(self._plain.take([(tokens, NO_LEAD) for tokens in made]))
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows, begin):
             if row.blocks:
                 yield self._blocks.text(number, row)
             else:

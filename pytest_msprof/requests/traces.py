@@ -7,19 +7,21 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pytest_msprof.errors import InvalidWorkload
 from pytest_msprof.requests.recorded import Recorded, grown
+from pytest_msprof.requests.recordings import Recordings
 from pytest_msprof.requests.request import NOTHING
 from pytest_msprof.workload_parts import Trace
 
 __all__ = ["read_trace"]
 
 
-def read_trace(trace: Trace) -> list[Recorded]:
+def read_trace(trace: Trace) -> Recordings:
     """Return the requests of a trace in the order in which they came; those without an answer are left out.
 
     Raises `InvalidWorkload` for a file that is missing, empty or of another format, with the line.
@@ -28,16 +30,16 @@ def read_trace(trace: Trace) -> list[Recorded]:
         with trace.path.open(encoding="utf-8-sig", newline="") as file:
             kind = _format_of(file.readline(), trace)
             file.seek(0)
-            read = [row for row in _READERS[kind](file, trace.path) if _is_answered(row)]
+            read = Recordings.of(row for row in _READERS[kind](file, trace.path) if _is_answered(row))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidWorkload(f"cannot read the trace {trace.path}: {error}") from None
-    if not read:
+    except OverflowError:
+        raise InvalidWorkload(f"the trace {trace.path} has a block id that is not between 0 and 2**64 - 1") from None
+    if not len(read):
         raise InvalidWorkload(f"the trace {trace.path} has no answered request in it")
-    if all(row.has_time for row in read):
-        read.sort(key=attrgetter("at"))
-        begin = read[0].at
-        read = [row._replace(at=row.at - begin) for row in read]
-    return list(grown(read)) if kind == "burstgpt" else read
+    if np.isfinite(read.at).all():
+        read = read.since_first()
+    return Recordings.of(grown(read)) if kind == "burstgpt" and not read.is_plain else read
 
 
 def _is_answered(row: Recorded) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,33 +67,9 @@ def test_what_grew_is_said(monkeypatch, last, words):
     assert list(growth(early, early._replace(**{"until": 60.0, **last}))) == words
 
 
-MANY_GAPS = """
-import os, resource, sys
-import numpy as np
-from pathlib import Path
-from pytest_msprof.blocks import append, read
-from pytest_msprof.metrics import measure
-from pytest_msprof.samples import Samples
-
-BLOCK, GAPS, path = 20_000, 127, Path(sys.argv[1])
-random, file = np.random.default_rng(0), os.open(path, os.O_CREAT | os.O_RDWR)
-for number in range(50):
-    start, none = number + np.sort(random.random(BLOCK)), np.zeros(BLOCK)
-    tokens = np.full(BLOCK, 128)
-    append(file, Samples(
-        due=start, start=start, connect=none, ttft=random.random(BLOCK), latency=1 + random.random(BLOCK),
-        closed=none + 2, input_tokens=tokens, output_tokens=tokens, first_tokens=tokens // 128,
-        token_source=np.full(BLOCK, "usage"), finish_reason=np.full(BLOCK, "length"), error=np.full(BLOCK, ""),
-        gaps=random.random(BLOCK * GAPS, dtype=np.float32), gap_offsets=np.arange(BLOCK + 1) * GAPS,
-    ))
-found = measure(read(path), 100.0)
-assert (found.completed, found.distributions["itl"].n) == (1_000_000, 127_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
 @pytest.mark.slow
-def test_a_million_requests_of_128_chunks_are_read_and_measured_in_two_gigabytes(tmp_path):
-    command = [sys.executable, "-c", MANY_GAPS, str(tmp_path / "samples")]
-    found = subprocess.run(command, check=True, capture_output=True, text=True, env=dict(os.environ))
-    assert int(found.stdout) < 2_000_000
+@pytest.mark.parametrize("what", ["metrics", "trace", "dataset", "synthetic"])
+def test_a_million_requests_take_less_than_two_gigabytes(what):
+    command = [sys.executable, str(BENCHMARKS / "load_scale.py"), what]
+    found = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr

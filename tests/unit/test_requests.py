@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from itertools import combinations, islice
 from pathlib import Path
@@ -184,6 +185,19 @@ def test_very_many_requests_are_built_as_they_are_needed():
     assert many.requests[1030] == fewer[1030]
     with pytest.raises(IndexError):
         many.requests[150_000]
+
+
+def test_what_was_sent_long_ago_is_forgotten_and_built_again_where_it_is_asked_for():
+    many = plan(Workload(num_requests=150_000, input_tokens=2, warmup=0), tokenizer=None).requests
+    first, late = many[0], many[30_000]
+    assert many[0] == first
+    assert many[30_000] == late
+    tracemalloc.start()
+    for number in range(30_000, 120_000):
+        many[number]
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 90_000 * 120
 
 
 def test_without_a_tokenizer_a_word_stands_for_a_token(tmp_path):

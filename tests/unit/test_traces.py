@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from pytest_msprof.errors import InvalidWorkload
-from pytest_msprof.requests import plan
+from pytest_msprof.requests import Growing, output_tokens, plan, planning
 from pytest_msprof.requests.recorded import Recorded
 from pytest_msprof.requests.traces import read_trace
 from pytest_msprof.tiny_models import make_model
@@ -60,18 +60,18 @@ def mooncake(*rows: tuple[int, int, int, list[int]]) -> str:
 
 
 def test_azures_dates_have_seven_digits_after_the_second(written):
-    rows = read_trace(Trace(path=written(AZURE)))
+    rows = list(read_trace(Trace(path=written(AZURE))))
     assert [row[1:3] for row in rows] == [(374, 44), (396, 109), (879, 55)]
     assert [row.at for row in rows] == pytest.approx([0, 4.314579, 4.541977], abs=1e-6)
 
 
 def test_burstgpts_failed_requests_are_left_out(written):
-    assert read_trace(Trace(path=written(BURSTGPT))) == [Recorded(0, 472, 18), Recorded(113, 417, 276)]
+    assert list(read_trace(Trace(path=written(BURSTGPT)))) == [Recorded(0, 472, 18), Recorded(113, 417, 276)]
 
 
 def test_mooncakes_time_stamps_are_milliseconds_and_need_no_order(written):
     path = written(mooncake((3000, 10, 4, []), (1500, 20, 5, [7])))
-    assert read_trace(Trace(path=path)) == [Recorded(0, 20, 5, (7,)), Recorded(1.5, 10, 4)]
+    assert list(read_trace(Trace(path=path))) == [Recorded(0, 20, 5, (7,)), Recorded(1.5, 10, 4)]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,34 @@ def test_equal_hash_ids_are_equal_text_and_lengths_are_exact(model, tmp_path_fac
             if blocks[0] == others[0]:
                 shared = min(7, len(one), len(other))
                 assert one[:shared] == other[:shared]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30), st.lists(st.integers(0, 3), max_size=4)), min_size=3),
+    st.sampled_from([{}, {"replay": "lengths"}]),
+    st.sampled_from([{}, {"duration": 4.0}, {"num_requests": 3}, {"models": {"a": 1.0, "b": 2.0}}]),
+)
+def test_the_requests_of_a_long_trace_are_those_of_a_short_one(tmp_path_factory, rows, how, asked):
+    path = tmp_path_factory.mktemp("trace") / "mooncake.jsonl"
+    told = [(1000 * at, tokens + 8, 1 + at, ids) for at, tokens, ids in rows]
+    path.write_text(mooncake(*told), encoding="utf-8")
+    rate = {"request_rate": 2.0, "arrival": "constant"} if how else {}
+    workload = Workload(trace=Trace(path=path, block_tokens=8, **how), **asked, **rate)
+    short = plan(workload, tokenizer=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "MANY", 2)
+        long = plan(workload, tokenizer=None)
+    assert isinstance(long.requests, Growing)
+    assert list(long.requests) == list(short.requests)
+    assert long.due.tolist() == short.due.tolist()
+    places = np.arange(len(long.requests))
+    assert output_tokens(long.requests, places).tolist() == output_tokens(short.requests, places).tolist()
+
+
+@pytest.mark.parametrize("block", [-1, 2**64])
+def test_a_block_that_no_trace_would_name_is_refused(written, block):
+    with pytest.raises(InvalidWorkload, match=r"has a block id that is not between 0 and 2\*\*64 - 1"):
+        plan(Workload(trace=Trace(path=written(mooncake((0, 9, 1, [block]))))), tokenizer=None)
 
 
 def test_a_repeat_of_a_trace_has_new_text(written):

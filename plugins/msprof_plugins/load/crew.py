@@ -22,7 +22,7 @@ from msprof_plugins.load.messages import Assignment, Begin, Block, Done, Ready, 
 from msprof_plugins.load.share import Outcome
 from pytest_msprof.errors import LoadError
 from pytest_msprof.interfaces import LoadJob, Progress
-from pytest_msprof.requests import Plan
+from pytest_msprof.requests import Plan, output_tokens
 from pytest_msprof.results import Value
 
 __all__ = ["Crew"]
@@ -157,7 +157,8 @@ class Crew:
 
 def _without_callables(job: LoadJob, plan: Plan) -> LoadJob:
     """Return a job that can be sent to another process, with a table of options in the place of a function."""
-    wanted = {request.output_tokens for request in (*plan.requests, *plan.warm_up)}
+    wanted = set(np.unique(output_tokens(plan.requests, np.arange(len(plan.requests)))).tolist())
+    wanted |= {request.output_tokens for request in plan.warm_up}
     options = {tokens: dict(job.target.request_options(tokens)) for tokens in wanted}
     target = replace(job.target, request_options=partial(_option, options))
     return replace(job, target=target, sink=None, progress=None, stop=None, context=None)

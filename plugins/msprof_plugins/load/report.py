@@ -17,7 +17,7 @@ from pytest_msprof.errors import LoadError
 from pytest_msprof.http_client import ask
 from pytest_msprof.interfaces import LoadJob
 from pytest_msprof.metrics import measure
-from pytest_msprof.requests import Plan, has_tokenizer
+from pytest_msprof.requests import Plan, has_tokenizer, output_tokens
 from pytest_msprof.results import Measurement
 from pytest_msprof.samples import Samples
 
@@ -43,7 +43,7 @@ def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, pa
     (job.folder / "client.json").write_text(json.dumps(client, indent=1), encoding="utf-8")
     notes = [
         *_notes_on_end(outcome, plan, patience),
-        *_notes_on_tokens(samples, _wanted(plan, outcome), job.target.tokenizer),
+        *_notes_on_tokens(samples, output_tokens(plan.requests, outcome.numbers), job.target.tokenizer),
         *dict.fromkeys(
             note for found in outcome.findings for note in notes_on_client(found, lags, mean_gap(samples.due))
         ),
@@ -81,11 +81,6 @@ def _notes_on_end(outcome: Outcome, plan: Plan, patience: float) -> Iterator[str
         yield f"stopped after {sent} requests"
     if failed := outcome.errors.total():
         yield f"{failed} of {sent} requests failed, the first: {outcome.first_failure}"
-
-
-def _wanted(plan: Plan, outcome: Outcome) -> NDArray[np.int64]:
-    """Return the tokens that each request asked for."""
-    return np.array([plan.requests[number].output_tokens for number in outcome.numbers.tolist()], np.int64)
 
 
 def _notes_on_tokens(samples: Samples, asked: NDArray[np.int64], tokenizer: Path | None) -> Iterator[str]:

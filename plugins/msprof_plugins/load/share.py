@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -39,6 +40,8 @@ PREOPENED = 64
 WARM_UP_CONCURRENCY = 16
 SECRET_LENGTH = 6
 """Letters of a header's value from which on it may be a secret; shorter ones are in any text."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a monitor's thread may keep the interpreter for while the event loop wants it, a tenth of the usual."""
 TICK = 0.25
 """Seconds between two reports of how far the load has come."""
 
@@ -94,7 +97,7 @@ class Share:
         try:
             with (
                 room_for(self._most_connections()),
-                _calm_collector(),
+                _undisturbed(),
                 asyncio.Runner(loop_factory=_fast_loop()) as runner,
             ):
                 findings = runner.run(self._load(begin))
@@ -161,7 +164,9 @@ class Share:
     def _make_turns(self) -> Turns:
         duration = self._job.workload.duration
         end = self._begin + duration if duration and self.plan.due is None else math.inf
-        return Turns(self.plan.requests, self.plan.due, self._begin, end)
+        requests = self.plan.requests
+        # talks are built beforehand, all of them; what is not is not looked back at
+        return Turns(requests, self.plan.due, self._begin, end, talks=isinstance(requests, list))
 
     def _rules(self) -> Rules:
         return Rules(
@@ -250,13 +255,15 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @contextmanager
-def _calm_collector() -> Iterator[None]:
-    """Keep the garbage collector from walking everything that was there before the load, and from walking often."""
-    before = gc.get_threshold()
+def _undisturbed() -> Iterator[None]:
+    """Keep the garbage collector from walking what was there before the load, and other threads from going on long."""
+    before, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         yield
     finally:
+        sys.setswitchinterval(interval)
         gc.set_threshold(*before)
         gc.unfreeze()

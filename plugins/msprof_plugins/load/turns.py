@@ -21,12 +21,19 @@ class Turns:
     In a closed loop whatever comes next may go at any time; else each when it is *due*, seconds
     from *begin*. A later turn of a talk may go when the answer before it was heard and thought
     about, not before its `earliest`, and never where that answer failed. After *until* nothing goes any more.
+    Where there are no *talks*, no request is looked at.
     """
 
     def __init__(
-        self, requests: Sequence[Request], due: NDArray[np.float64] | None, begin: float, until: float = float("inf")
+        self,
+        requests: Sequence[Request],
+        due: NDArray[np.float64] | None,
+        begin: float,
+        until: float = float("inf"),
+        *,
+        talks: bool = True,
     ) -> None:
-        self._requests, self._begin, self._until = requests, begin, until
+        self._requests, self._begin, self._until, self._talks = requests, begin, until, talks
         self._openings: list[int] | None = None
         self._due: list[float] | None = None
         if due is not None:
@@ -68,7 +75,7 @@ class Turns:
     def has_next_turn(self, number: int) -> bool:
         """Say whether the talk of request *number* goes on."""
         requests = self._requests
-        return number >= 0 and number + 1 < len(requests) and requests[number + 1].turn > 0
+        return self._talks and number >= 0 and number + 1 < len(requests) and requests[number + 1].turn > 0
 
     def moment(self, *, may_open: bool = True) -> float:
         """Return when there will be more to take, infinity where only an answer can bring it."""
@@ -89,7 +96,7 @@ class Turns:
 
     def _after_talk(self, number: int) -> int:
         number += 1
-        while number < self._size and self._requests[number].turn > 0:
+        while self._talks and number < self._size and self._requests[number].turn > 0:
             number += 1
         return number
 
