@@ -17,6 +17,7 @@ __all__ = ["is_alive", "my_lease", "started"]
 TOKEN_BITS = 62
 START_FIELD = 19
 """Place of the start time in `/proc/<pid>/stat` behind the name: field 22 of proc(5)."""
+ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 SAME_START = 1.0
 """Seconds within which two start times are one: the kernel counts in ticks."""
 
@@ -33,13 +34,17 @@ def my_lease() -> dict[str, Any]:
 
 
 def is_alive(lease: Mapping[str, Any] | None) -> bool:
-    """Say whether the holder of *lease* still runs; one on another host is taken at its word."""
+    """Say whether the holder of *lease* still runs; one on another host is taken at its word.
+
+    A process that ended runs no more, even while its parent has not asked how: pytest-xdist never asks.
+    """
     if not lease:
         return False
     if lease.get("host") != platform.node():
         return True
     try:
-        return bool(abs(started(lease["pid"]) - lease["started"]) < SAME_START)
+        is_same = abs(started(lease["pid"]) - lease["started"]) < SAME_START
+        return is_same and psutil.Process(lease["pid"]).status() not in ENDED
     except psutil.NoSuchProcess:
         return False
 

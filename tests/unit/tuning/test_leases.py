@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -28,6 +29,20 @@ def test_a_lease_dies_with_its_process(tmp_path):
         lease = my_lease() | {"pid": process.pid, "started": started(process.pid)}
         assert is_alive(lease)
     assert not is_alive(lease)
+
+
+def test_a_process_that_ended_is_dead_before_its_parent_asks_how(tmp_path):
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    lease = my_lease() | {"pid": child, "started": started(child)}
+    assert is_alive(lease)
+
+    os.kill(child, signal.SIGKILL)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+
+    assert not is_alive(lease)
+    os.waitpid(child, 0)
 
 
 def test_a_number_that_was_given_again_is_no_lease():
