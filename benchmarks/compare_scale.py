@@ -76,11 +76,16 @@ def write_analysed(folder: Path, rows: int, random: np.random.Generator) -> None
     folder.mkdir(parents=True)
     latency, took = random.gamma(4, 5, rows), random.gamma(4, 3, rows)
     sizes = random.integers(1, 64, rows)
-    _summary(folder / "request_summary.csv", {"first_token_latency (ms)": latency})
+    tokens = np.random.default_rng(7).integers(16, 512, rows).astype(float)  # the same requests on both sides
+    told = {"first_token_latency (ms)": latency, "total_time (ms)": 20 * latency, "input_token_num": tokens}
+    _summary(folder / "request_summary.csv", told | {"generated_token_num": np.full(rows, 32.0)})
     _summary(folder / "batch_summary.csv", {"decode_batch_num": sizes.astype(float)})
-    totals = [("Metric", "Value"), ("total_input_token_num", 100 * rows), ("total_generated_token_num", 32 * rows)]
+    totals = [("Metric", "Value"), ("total_input_token_num", tokens.sum()), ("total_generated_token_num", 32 * rows)]
     _table(folder / "service_summary.csv", totals)
-    requests = [(str(n), 100.0, 32.0, 20 * ttft, ttft / 1e3) for n, ttft in enumerate(latency)]
+    requests = [
+        (str(n), asked, 32.0, 20 * ttft, ttft / 1e3)
+        for n, (asked, ttft) in enumerate(zip(tokens.tolist(), latency.tolist(), strict=True))
+    ]
     head = ("http_rid", "recv_token_size", "reply_token_size", "execution_time(ms)", "first_token_latency(ms)")
     _table(folder / "request.csv", [head, *requests])
     batches = [
@@ -92,7 +97,10 @@ def write_analysed(folder: Path, rows: int, random: np.random.Generator) -> None
         [("name", "res_list", "batch_type", "batch_size", "during_time(ms)", "start_time(ms)"), *batches],
     )
     with closing(sqlite3.connect(folder / "profiler.db")) as connection, connection:
-        connection.execute("CREATE TABLE request (http_rid TEXT, a REAL, b REAL, c REAL, d REAL)")
+        connection.execute(
+            "CREATE TABLE request (http_rid TEXT, recv_token_size REAL, reply_token_size REAL, execution_time REAL, "
+            "first_token_latency REAL)"
+        )
         connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?)", requests)
         connection.execute(
             "CREATE TABLE batch (name TEXT, res_list TEXT, batch_type TEXT, batch_size REAL, during_time REAL, "

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from pytest_msprof.sources.quantities import Quantity, quantity, span
-from pytest_msprof.sources.row_values import RowValues, row_values
+from pytest_msprof.sources.row_values import row_values
 from pytest_msprof.sources.source import Figures, Name
-from pytest_msprof.sources.spool import Spool, spooled
+from pytest_msprof.sources.spool import spooled
 from pytest_msprof.sources.spread import spread
 
 __all__ = ["add_rows", "draw"]
@@ -38,21 +38,20 @@ FURTHER = (
 
 def add_rows(folder: Path, figures: Figures) -> None:
     """Add what the rows of *folder* say to *figures*, where the summaries do not say it already."""
+    drawn = {column: key for key, column in SUMMARISED.items() if ("request", key) in figures.quantities}
+    further = {(table, column): found for table, column, found in FURTHER if found[:2] not in figures.quantities}
     with row_values(folder) as tables, spooled() as spool:
-        for key, column in SUMMARISED.items():
-            if ("request", key) in figures.quantities:
-                _collect(spool, f"request {key}", tables, "request", column)
-        for table, column, found in FURTHER:
-            if found[:2] not in figures.quantities:
-                _collect(spool, " ".join(found[:2]), tables, table, column)
-        further = {" ".join(found[:2]): found for _, _, found in FURTHER}
+        for table in ("request", "forward", "kvcache"):
+            wanted = list(drawn) if table == "request" else [column for name, column in further if name == table]
+            for column, values in tables.of(table, wanted):
+                spool.extend(f"{table} {column}", values)
         for name, values in spool.take():
-            if name in further:
-                told = spread(values)
-                figures.add(further[name], told.statistics, count=told.size, shape=told.shape)
+            table, _, column = name.partition(" ")
+            told = spread(values)
+            if table == "request":
+                draw(figures, figures.quantities["request", drawn[column]], told.shape)
             else:
-                found = figures.quantities["request", name.removeprefix("request ")]
-                draw(figures, found, spread(values).shape)
+                figures.add(further[table, column], told.statistics, count=told.size, shape=told.shape)
 
 
 def draw(figures: Figures, found: Quantity, shape: Sequence[float]) -> None:
@@ -66,8 +65,3 @@ def draw(figures: Figures, found: Quantity, shape: Sequence[float]) -> None:
             drawn = tuple(value * factor / found.per_unit for value in shape)
             figures.shapes[found.dimension, found.key] = drawn
             return
-
-
-def _collect(spool: Spool, name: str, tables: RowValues, table: str, column: str) -> None:
-    for value in tables.of(table, column):
-        spool.add(name, value)

@@ -43,7 +43,9 @@ class Spool:
             self._flush()
 
     def extend(self, name: str, values: NDArray[np.floating]) -> None:
-        """Take many values."""
+        """Take many values, of which there may be none."""
+        if not len(values):
+            return
         self._held.setdefault(name, array("d")).frombytes(values.astype(np.float64).tobytes())
         self._count += len(values)
         if self._count >= self._budget:

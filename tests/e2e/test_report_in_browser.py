@@ -192,6 +192,7 @@ def test_a_comparison_can_be_read_in_both_schemes_and_by_keyboard_and_runs_nothi
     assert seen["contrast"] >= 4.5
     assert (seen["owned"], seen["requests"], seen["unreachable"], seen["outside"]) == (None, 0, 0, 0)
     assert seen["opened"]
+    assert seen["height"] < 10_000
 
 
 def test_a_comparison_draws_each_metric_with_both_distributions_and_its_launches(look_at):
