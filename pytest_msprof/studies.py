@@ -143,7 +143,7 @@ def _study(
 ) -> TuneStudy:
     case = case_of(item)
     if case not in session.studies:
-        plan = plan_of(item)
+        plan = plan_of(item).for_model(session.options.model or "")
         worker = getattr(item.config, "workerinput", {}).get("workerid", "gw0")
         session.studies[case], note = open_study(
             session.shelf,
@@ -182,7 +182,7 @@ def check_studies(session: MsprofSession, items: Sequence[pytest.Item]) -> None:
         case_of(item): (item, engine) for item in items if slot_of(item) is not None and (engine := engine_of(item))
     }
     for item, engine in found.values():
-        plan = plan_of(item)
+        plan = plan_of(item).for_model(session.options.model or "")
         if plan.search not in ANYWHERE:
             make_sampler(plan.search, seed=plan.seed, plan=plan, offer=_plugins(item))
         simulator = session.registry.simulators.get(engine)

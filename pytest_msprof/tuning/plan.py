@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.ids import digest
@@ -20,6 +20,8 @@ __all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 LOADS = ("fixed", "max_under_slo", "sweep")
 TIGHTENED = 0.1
 """Share by which limits are tightened while searching: one run is noisy, and the winner must hold them again."""
+EVERY_OTHER = "*"
+"""Stands for the models that a limit does not name."""
 LEAST_AGREEMENT = 0.9
 """Limit on `agreement` in a space with a field that changes numerics."""
 BY_HAND = ("CONCURRENCY", "MAXCONCURRENCY", "REQUESTRATE")
@@ -60,6 +62,7 @@ class TunePlan:
     objective: str = SCORE
     """The metric that counts; `score` where there are several `objectives`."""
     subject_to: Mapping[str, float] = field(default_factory=dict)
+    """Metric → limit; before `for_model`, a limit may be a table of models."""
     load: str = "fixed"
     n_trials: int = 0
     minutes: float | None = None
@@ -138,8 +141,9 @@ class TunePlan:
         for name in self.metrics:
             self._check_measurable(name)
         for name, limit in self.subject_to.items():
-            if not (isinstance(limit, int | float) and math.isfinite(limit) and limit > 0):
-                raise ConfigurationError(f"tune needs a limit above 0 for {name!r}, but got {limit!r}")
+            for given in limit.values() if isinstance(limit, Mapping) else (limit,):
+                if not (isinstance(given, int | float) and math.isfinite(given) and given > 0):
+                    raise ConfigurationError(f"tune needs a limit above 0 for {name!r}, but got {limit!r}")
 
     def _check_measurable(self, name: str) -> None:
         """Refuse what no run of this workload can have: it would fail only after the first launch."""
@@ -156,6 +160,18 @@ class TunePlan:
         needed, sent = SAMPLE_NEEDED.get(statistic, 1), self.workload.num_requests
         if base != "itl" and sent is not None and needed > sent:
             raise ConfigurationError(f"tune: {name} needs {needed} requests, but the workload sends {sent}")
+
+    def for_model(self, model: str) -> Self:
+        """Return the plan with the limits of *model*: its own, else those of `*`, where a limit names models.
+
+        A model goes by its name, or by the last part of it or of its path. Raises `ConfigurationError` where the
+        load is to be found and no limit is left that could end it.
+        """
+        found = {name: _limit_of(model, limit) for name, limit in self.subject_to.items()}
+        plan = replace(self, subject_to={name: limit for name, limit in found.items() if limit is not None})
+        if plan.load != "fixed":
+            plan._check_load()
+        return plan
 
     @property
     def goals(self) -> Goals | None:
@@ -279,6 +295,13 @@ def _guarded(limits: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
     if AGREEMENT not in given and any(entry.changes_numerics for entry in space.searched):
         given[AGREEMENT] = LEAST_AGREEMENT
     return {name: limit for name, limit in given.items() if not (name == AGREEMENT and limit is None)}
+
+
+def _limit_of(model: str, limit: float | Mapping[str, float]) -> float | None:
+    if not isinstance(limit, Mapping):
+        return limit
+    known = (name for name in (model, model.rstrip("/").rpartition("/")[2], EVERY_OTHER) if name in limit)
+    return next((limit[name] for name in known), None)
 
 
 def _is_of_load(found: Metric) -> bool:

@@ -118,6 +118,16 @@ def test_a_study_that_meets_no_constraint_names_the_closest_configuration(projec
     assert "% beyond the limit" in why
 
 
+@pytest.mark.parametrize(("model", "outcome"), [("small", "skipped"), ("large", "passed")])
+def test_the_limits_of_the_served_model_decide(project, model, outcome):
+    limits = {"ttft.p50": {"small": 0.001, "*": 5.0}}
+    project.study("SearchSpace(choice('capacity', [1, 2]))", n_trials=1, subject_to=limits)
+
+    project.run(f"--msprof-model={model}")
+
+    assert project.reports()["test_study[fake-trial-0]"].outcome == outcome
+
+
 def test_the_default_is_not_confirmed_where_there_is_no_winner_to_compare_it_with(project):
     project.study(
         "SearchSpace(choice('ttft', [0.02, 0.05]), default={'ttft': 0.05})",

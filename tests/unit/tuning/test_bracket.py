@@ -30,6 +30,15 @@ def test_a_smooth_limit_is_found_within_eight_percent(power, start):
     assert len(loads) <= 9
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("edge", [33.0, 40.0, 47.0, 63.0])
+def test_a_limit_between_the_first_two_loads_and_no_power_of_two_is_found(edge, whole):
+    bracket, loads = searched(lambda load: (load / edge) ** 2, 32.0, whole=whole)
+
+    assert loads[0] <= edge < loads[1]
+    assert edge / 1.09 <= bracket.best <= edge
+
+
 def test_six_loads_reach_99_percent_of_a_queue_that_fills_up_on_the_mean():
     draw = random.Random(0)
     found = []

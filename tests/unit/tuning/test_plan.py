@@ -28,6 +28,40 @@ def test_the_items_are_trials_then_confirmations_in_turns_then_the_result():
     ]
 
 
+@pytest.mark.parametrize(
+    ("model", "limits"),
+    [
+        ("/models/small", {"ttft.p50": 0.1, "tpot.p50": 0.05}),
+        ("org/small", {"ttft.p50": 0.1, "tpot.p50": 0.05}),
+        ("large", {"ttft.p50": 0.5, "tpot.p50": 0.05, "success_rate": 0.9}),
+        ("", {"ttft.p50": 0.5, "tpot.p50": 0.05}),
+    ],
+)
+def test_limits_of_a_model_count_before_those_of_every_other(model, limits):
+    given = {"ttft.p50": {"small": 0.1, "*": 0.5}, "tpot.p50": 0.05, "success_rate": {"large": 0.9}}
+
+    plan = make_plan(subject_to=given).for_model(model)
+
+    assert plan.subject_to == limits
+    assert plan.digest() == make_plan(subject_to=limits).digest()
+
+
+def test_a_limit_of_a_model_is_checked_like_any_other():
+    with pytest.raises(ConfigurationError, match=r"a limit above 0 for 'ttft.p50'"):
+        make_plan(subject_to={"ttft.p50": {"small": -1}})
+    plan = make_plan(load="max_under_slo", subject_to={"ttft.p50": {"small": 0.1}})
+    with pytest.raises(ConfigurationError, match="needs a limit that a heavier load can break"):
+        plan.for_model("large")
+
+
+@pytest.mark.parametrize("goal", [{"objective": "goodput"}, {"objective": None, "objectives": ["tpot.p50", "goodput"]}])
+def test_a_run_without_an_objective_has_no_value_instead_of_zero(goal):
+    plan = make_plan(workload=LOAD.model_copy(update={"goodput": {"ttft": 0.5}}), **goal)
+
+    with pytest.raises(MetricMissing, match="this run has no metric 'goodput'"):
+        plan.measure(make_run(1.0))
+
+
 def test_a_study_without_confirmation_has_none():
     assert make_plan(n_trials=1, confirm=0).slots() == (Slot("trial", 0), Slot("result"))
 
