@@ -111,9 +111,9 @@ class TunePlan:
             raise ConfigurationError(f"tune needs minutes above 0, but got {self.minutes!r}")
         self._check_metrics()
         if self.load != "fixed":
-            self._check_load()
+            self.check_load()
 
-    def _check_load(self) -> None:
+    def check_load(self) -> None:
         """Refuse a load that is to be found and is given."""
         asked = self.workload
         if asked.stages or asked.keeps_times or asked.arrival == "burst":
@@ -170,7 +170,7 @@ class TunePlan:
         found = {name: _limit_of(model, limit) for name, limit in self.subject_to.items()}
         plan = replace(self, subject_to={name: limit for name, limit in found.items() if limit is not None})
         if plan.load != "fixed":
-            plan._check_load()
+            plan.check_load()
         return plan
 
     @property
