@@ -106,12 +106,14 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
         pytest.skip(f"answered from study {study.attributes.get('case', study.name)}")
     minutes = study.plan.minutes
     if minutes is not None and slot.index and time.monotonic() - study.opened_at > minutes * 60:
+        study.end(f"the budget of {minutes:g} minutes ended")
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")
     if slot.index and study.is_spent():
         pytest.skip(f"left over: others measured the rest of {study.plan.n_trials} trials")
     try:
         proposal = study.ask()
     except Exhausted as reason:
+        study.end(str(reason))
         pytest.skip(f"left over: {reason}")
     return Trial(
         fields=proposal.fields,

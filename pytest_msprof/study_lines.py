@@ -92,7 +92,10 @@ def _searched(study: StudySummary) -> Iterator[str]:
         yield from _named("matters", ", ".join(shares[:MOST_EFFECTS]))
     for failure, trials in failures_by_class(study).items():
         numbers = ", ".join(str(trial.number) for trial in trials)
+        plural = "s" * (len(trials) > 1)
         reason = next((trial.reason for trial in trials if trial.reason), "")
-        yield from _named("failed", f"{len(trials)} × {failure} (trial {numbers}){': ' if reason else ''}{reason}")
+        yield from _named(
+            "failed", f"{len(trials)} × {failure} (trial{plural} {numbers}){': ' if reason else ''}{reason}"
+        )
     for sentence in study.untried[:MOST_UNTRIED]:
         yield from _named("not tried", sentence)

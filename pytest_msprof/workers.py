@@ -49,7 +49,7 @@ def measured_at_once(config: pytest.Config, slots: Sequence[object]) -> int:
 
 def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[Slot]) -> bool:
     """Say whether trials are missing that the study still wants, or confirming launches before a result."""
-    if not study.stopped() and len(study.records()) < sum(1 for other in before if other.kind == "trial"):
+    if not study.why_ended() and len(study.records()) < sum(1 for other in before if other.kind == "trial"):
         return True
     roles = study.to_confirm()
     wanted = sum(1 for other in before if other.kind == "confirm" and other.role in roles)

@@ -46,7 +46,7 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
     facts = study.attributes
     run = _run_of(confirmations, records, winner, load)
     command, environment = _command(run)
-    stopped = study.stopped()
+    stopped = study.why_ended()
     return Outcome(
         StudySummary(
             name=facts.get("case", study.name),

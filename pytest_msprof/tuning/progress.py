@@ -36,11 +36,12 @@ def progress_lines(
     *records* are the trials that ended, *confirmed* the confirming launches that did, *elapsed* the
     seconds that the session has searched, *at_once* the configurations that are measured at a time.
     """
-    where = f"trial {number} ({number + 1} of {plan.n_trials})"
     if slot.kind == "confirm":
-        where = f"{slot.role} again ({slot.index + 1} of {plan.confirm}), trial {number}"
+        where, best = f"{slot.role} again ({slot.index + 1} of {plan.confirm}), trial {number}", ""
+    else:
+        where, best = f"trial {number} ({number + 1} of {plan.n_trials})", _best(plan, records)
     left = seconds_left(plan, slot, records, confirmed=confirmed, elapsed=elapsed, at_once=at_once)
-    told = [where, _best(plan, records), "" if left is None else f"about {_roughly(left)} left"]
+    told = [where, best, "" if left is None else f"about {_roughly(left)} left"]
     shown = field_values(fields) if fields else "the engine's defaults"
     lines = [*_wrapped(", ".join(filter(None, told))), *_wrapped(shown)]
     return f"\n{' ' * len(WHOSE)}".join(lines)

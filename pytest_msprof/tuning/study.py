@@ -39,6 +39,8 @@ ATTEMPTS = 20
 """Proposals of the sampler that may be refused or known before a point is drawn by lot."""
 PRIOR = "prior"
 """The study's attribute that holds what an earlier one found best."""
+ENDED = "ended"
+"""The study's attribute that says why a session ended its search."""
 GAIN = "gain"
 """The attribute of a trial that holds the improvement which the sampler expected of it."""
 MEASURED = "every configuration of the space was measured"
@@ -176,6 +178,18 @@ class TuneStudy:
     def stopped(self) -> str:
         """Say why nothing more will be proposed, empty where the study goes on."""
         return reason_to_stop(self.records(), [trial.user_attrs.get(GAIN) for trial in self._log.finished()])
+
+    def end(self, reason: str) -> None:
+        """Remember why this session proposes nothing more: the budget ended, or the search has."""
+        ended = {"reason": reason, "trials": len(self._log.finished()), "session": self.session_id}
+        if self.attributes.get(ENDED) != ended:
+            self.set_attribute(ENDED, ended)
+
+    def why_ended(self) -> str:
+        """Say why there are no more trials than there are, empty where more are to come."""
+        ended: dict[str, Any] = self.attributes.get(ENDED, {})
+        is_now = (ended.get("trials"), ended.get("session")) == (len(self._log.finished()), self.session_id)
+        return self.stopped() or (str(ended["reason"]) if is_now else "")
 
     # Ask and tell
 

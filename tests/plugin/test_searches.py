@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
+from fake_project import said
 
 SPACE = 'SearchSpace(choice("capacity", [1, 2, 4]), default={"capacity": 1})'
 
@@ -19,9 +22,12 @@ SPACE = 'SearchSpace(choice("capacity", [1, 2, 4]), default={"capacity": 1})'
 def test_a_search_by_name_ends_and_says_why(project, search, reason):
     project.study(SPACE, n_trials=5, confirm=0, search=search)
 
-    project.run().assert_outcomes(passed=4, skipped=2)
+    result = project.run()
 
+    result.assert_outcomes(passed=4, skipped=2)
     assert reason in project.reports()["test_study[fake-trial-4]"].why
+    assert f"stopped: {reason}" in said(result)
+    assert f"not tried: 2 of 5 trials: {reason}" in said(result)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +46,24 @@ def test_a_search_that_cannot_be_is_a_usage_error_before_anything_starts(project
 
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines([f"ERROR: msprof: *{message.replace('[', '[[]')}*"])
+
+
+def test_a_budget_of_minutes_that_ended_is_why_the_study_stopped(project):
+    project.study(SPACE, n_trials=3, minutes=0.0001)
+
+    result = project.run()
+
+    result.assert_outcomes(passed=2, skipped=2)
+    assert "stopped: the budget of 0.0001 minutes ended" in said(result)
+
+
+@pytest.mark.parametrize(("search", "install"), [("botorch", "pip install optuna-integration botorch")])
+def test_a_search_that_is_not_installed_says_how_to_install_it(project, search, install):
+    if find_spec("optuna_integration"):
+        pytest.skip(f"{search} is installed here")
+    project.study(SPACE, n_trials=2, search=search)
+
+    refused = project.collect()
+
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert install in " ".join(refused.errlines)

@@ -43,10 +43,7 @@ def test_a_confirming_launch_says_whose_and_counts_what_is_left_of_them():
 
     lines = progress_lines(PLAN, Slot("confirm", 1, "winner"), 1, {"size": 8}, records, confirmed=3)
 
-    assert (
-        " ".join(lines.split())
-        == "winner again (2 of 2), trial 1, best 1,000 token/s (trial 1), about 30 s left size=8"
-    )
+    assert lines == "winner again (2 of 2), trial 1, about 30 s left\n        size=8"
 
 
 def test_confirmations_workers_and_a_budget_in_minutes_count():
