@@ -234,6 +234,7 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
     launches = max((delta.launches_current for delta in comparison.deltas), default=0)
     if comparison.golden_missing:
         return
+    from pytest_msprof.display import percent
     from pytest_msprof.study_lines import WIDTH, wrapped
 
     yield from wrapped(f"{_short(comparison.case)}: {comparison.verdict} ({_launches(launches)})")
@@ -241,6 +242,9 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield from wrapped(f"  {reason}", indent=2)
     for line in comparison.summary().splitlines():
         yield f"  {line}"[:WIDTH]
+    shown = [f"{delta.metric} {percent(delta.detectable)}" for delta in comparison.gating if delta.detectable]
+    if shown:
+        yield from wrapped(f"  these launches would show a change of {', '.join(shown)}", indent=2)
 
 
 def _launches(number: int) -> str:

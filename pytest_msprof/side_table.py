@@ -31,7 +31,7 @@ def lines(found: SideBySide, *, colour: bool = False) -> Iterator[str]:
         shown = (row for row in found.rows if row.dimension == dimension and _is_shown(row))
         yield from (paint(_line(row)[:COLUMNS].rstrip(), row.delta.verdict) for row in shown)
     yield LEGEND
-    for sentence in (*_refusals(found), *_settled(found), *_why(found)):
+    for sentence in (*_refusals(found), *_settled(found), *_power(found), *_why(found)):
         yield from wrap(sentence, COLUMNS, subsequent_indent="  ")
     yield paint(f"verdict: {found.verdict}", found.verdict)
 
@@ -57,6 +57,16 @@ def _settled(found: SideBySide) -> Iterator[str]:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         if names:
             yield f"{verdict}: {', '.join(map(_fitted, names[:SHOWN]))}{more}"
+
+
+def _power(found: SideBySide) -> Iterator[str]:
+    """Say which changes these launches would have shown, from the surest metric to the least sure."""
+    shares = {row.name: row.delta.detectable for row in found.gating if row.delta.p_value is not None}
+    known = sorted((share, name) for name, share in shares.items() if share is not None)
+    if known:
+        (best, surest), (worst, vaguest) = known[0], known[-1]
+        rest = f" to {percent(worst)} ({_fitted(vaguest)})" if len(known) > 1 else ""
+        yield f"smallest change that these launches would show: {percent(best)} ({_fitted(surest)}){rest}"
 
 
 def _is_shown(row: Row) -> bool:

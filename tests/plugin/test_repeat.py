@@ -52,6 +52,7 @@ def test_an_unchanged_engine_passes_with_a_verdict(measured):
 
     result.assert_outcomes(passed=4)
     assert "test_chat[fake]: unchanged (4 launches)" in said(result)
+    assert "these launches would show a change of tpot.p50 " in said(result)
     assert golden_runs(measured) == golden
 
 

@@ -197,7 +197,9 @@ def test_no_line_of_the_table_is_wider_than_80_columns():
 def test_a_line_of_the_table_reads_as_one_of_benchstat():
     table = list(lines(compare_sources(launches(120), launches(100))))
     assert "  ttft.p50                 100ms ± 0%    120ms ± 0%   +20.0% (p<0.001 n=5+5)" in table
-    assert table[-2:] == ["regressed: request.ttft.p50, request.ttft.p90", "verdict: regressed"]
+    assert table[-4] == "regressed: request.ttft.p50, request.ttft.p90"
+    assert table[-3].startswith("smallest change that these launches would show: 5.76% (request.ttft.p50) to")
+    assert table[-1] == "verdict: regressed"
 
 
 def test_a_tilde_stands_beside_a_change_without_evidence():
