@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from msprof_reports import charts, courses, effect_charts, findings, study_charts
+from msprof_reports import charts, courses, effect_charts, findings, run_statistics, study_charts
 from msprof_reports.pages import page_environment
 from pytest_msprof import display, search_facts
 from pytest_msprof.comparison import Comparison, Delta
@@ -78,11 +78,14 @@ def render(summary: SessionSummary) -> str:
         "minutes_chart": lambda study: Markup(study_charts.minutes_chart(study)),  # noqa: S704 - escapes itself
         "misses": _misses,
         "on_the_front": search_facts.on_the_front,
+        "percentiles": run_statistics.PERCENTILES,
         "ranked": findings.ranked,
         "reach": _reach,
         "reach_of": effect_charts.reach,
         "seconds": display.seconds,
         "shell_command": display.shell_command,
+        "span": display.span,
+        "statistics_of": run_statistics.statistics_of,
         "study_finding": findings.study_finding,
         "tradeoffs_of": search_facts.tradeoffs_of,
         "trial_chart": lambda study: Markup(charts.trial_chart(study)),  # noqa: S704 - escapes itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from openpyxl import Workbook
@@ -18,6 +19,7 @@ from msprof_reports.findings import (
     session_findings,
     study_finding,
 )
+from msprof_reports.run_statistics import PERCENTILES, STATISTICS, statistics_of
 from pytest_msprof.comparison import Delta
 from pytest_msprof.display import field_values
 from pytest_msprof.metrics import METRICS
@@ -58,6 +60,7 @@ def _workbook(summary: SessionSummary) -> Workbook:
     fill(book.create_sheet("Effects"), EFFECT_COLUMNS, _effect_rows(summary.studies))
     fill(book.create_sheet("Comparisons"), COMPARISON_COLUMNS, _comparison_rows(summary))
     fill(book.create_sheet("Runs"), _run_columns(), _run_rows(summary))
+    fill(book.create_sheet("Distributions"), DISTRIBUTION_COLUMNS, _distribution_rows(summary))
     names, facts = environments(summary)
     columns = (Column("fact"), *map(Column, names))
     fill(book.create_sheet("Environment"), columns, ([name, *map(_distinct, cells)] for name, cells in facts.items()))
@@ -222,6 +225,22 @@ def _run_rows(summary: SessionSummary) -> Iterable[Sequence[Value]]:
             run.complete,
             run.client_limited or None,
         ]
+
+
+DISTRIBUTION_COLUMNS = (
+    *map(Column, ("run", "case", "engine", "part", "metric", "n", *STATISTICS)),
+    *(Column(name) for q in PERCENTILES for name in (q, f"{q}, low", f"{q}, high")),
+)
+"""Low and high enclose 95 %, where so many requests support an interval."""
+
+
+def _distribution_rows(summary: SessionSummary) -> Iterator[Sequence[Value | Figure]]:
+    for run in summary.runs:
+        for found in statistics_of(run):
+            shown = number_format(found.metric)
+            figures = (*found.plain, *chain.from_iterable(found.percentiles))
+            head = (run.id, run.case, run.engine, found.part, _with_unit(found.metric), found.n)
+            yield (*head, *(Figure(value, shown) for value in figures))
 
 
 def _with_unit(name: str) -> str:

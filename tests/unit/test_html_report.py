@@ -16,7 +16,7 @@ from msprof_reports.effect_charts import effect_chart
 from msprof_reports.html import render, write_html
 from msprof_reports.study_charts import front_chart, minutes_chart
 from pytest_msprof.comparison import Tolerance, compare
-from pytest_msprof.distributions import SteadyState
+from pytest_msprof.distributions import Distribution, SteadyState
 from pytest_msprof.series import Series
 
 HOSTILE = ("<script>alert(1)</script>", "\"><img src=x onerror='alert(1)'>", "{{ 7*7 }} & </style>", "x" * 10_000)
@@ -269,6 +269,15 @@ def test_the_steady_part_of_a_run_is_told_apart_from_the_whole():
     run = watched("running", 1.0, 16.0, 16.0).model_copy(update={"steady": steady})
     text = page_of(runs=(run,), studies=(), comparisons=()).text
     assert "Steady from 1.00 s to 9.00 s with 16 running: output_throughput 950 token/s." in text
+
+
+def test_the_percentiles_of_a_run_stand_with_their_intervals():
+    found = {"n": 40.0, "mean": 0.0741, "p50": 0.0717, "p90": 0.0912}
+    measured = {"distributions": {"ttft": Distribution(found)}, "intervals": {"ttft.p50": (0.0701, 0.0734)}}
+    run = watched("running", 1.0).model_copy(update=measured)
+    text = page_of(runs=(run,), studies=(), comparisons=()).text
+    assert "whole run" in text
+    assert "70.1–73.4" in text
 
 
 def test_what_was_not_seen_is_left_out_of_the_line():

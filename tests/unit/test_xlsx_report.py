@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import openpyxl
 import pytest
 from report_samples import hostile_session, large_session, launches, sample_session, sample_study
 
 from msprof_reports.xlsx import write_xlsx
+from pytest_msprof.distributions import SteadyState
+from pytest_msprof.metrics import describe, summarize
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0")
 
@@ -28,7 +31,7 @@ def book(tmp_path):
 
 
 def test_the_sheets_come_in_the_order_of_the_questions(book):
-    assert book.sheetnames == ["Summary", "Studies", "Effects", "Comparisons", "Runs", "Environment"]
+    assert book.sheetnames == ["Summary", "Studies", "Effects", "Comparisons", "Runs", "Distributions", "Environment"]
 
 
 def test_the_summary_begins_with_what_was_found(book):
@@ -99,6 +102,24 @@ def test_a_run_says_what_was_asked_and_what_came_out(book):
         None,
         "engine defaults",
     )
+
+
+def test_percentiles_have_their_intervals_and_the_steady_state_rows_of_its_own(tmp_path):
+    samples = np.linspace(0.05, 0.15, 400)
+    whole = describe(samples)
+    steady = SteadyState(start=1, end=9, running=16, requests=300, distributions={"ttft": summarize(samples[50:350])})
+    measured = {
+        "distributions": {"ttft": whole.distribution},
+        "intervals": {f"ttft.{q}": bounds for q, bounds in whole.intervals.items()},
+        "steady": steady,
+    }
+    run = sample_session().runs[0].model_copy(update=measured)
+    session = sample_session().model_copy(update={"runs": (run,)})
+    of_whole, of_steady = rows_of(book_of(session, tmp_path)["Distributions"])
+    assert (of_whole["part"], of_whole["metric"], of_whole["n"]) == ("whole run", "ttft (s)", 400)
+    assert of_whole["p50, low"] < of_whole["p50"] < of_whole["p50, high"]
+    assert (of_whole["p99.9"], of_whole["p99.9, low"]) == (None, None)
+    assert (of_steady["part"], of_steady["n"], of_steady["p50, low"]) == ("steady state", 300, None)
 
 
 def test_environments_stand_side_by_side(book):
