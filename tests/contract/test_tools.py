@@ -237,7 +237,8 @@ def test_what_no_tool_can_do_is_refused_by_name_before_anything_starts(tool, job
         (AisBench, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"duration": 1.0, "num_requests": None}),
         (Aiperf, {"stages": Stages(concurrency=(1, 2), seconds=1), "concurrency": None, "num_requests": None}),
-        (Aiperf, {"sessions": Sessions(turns=2), "endpoint": "chat", "concurrency": None, "request_rate": 4}),
+        (Aiperf, {"concurrency": 4, "sessions": Sessions(turns=2), "endpoint": "chat", "request_rate": 4}),
+        (Guidellm, {"sessions": Sessions(turns=2), "endpoint": "chat", "concurrency": None, "request_rate": 4}),
         (Guidellm, {"sessions": Sessions(turns=2, think_time=1), "endpoint": "chat"}),
         (Guidellm, {"sessions": Sessions(turns=2), "endpoint": "chat", "num_requests": 5}),
         (AisBench, {"sessions": Sessions(turns=2), "endpoint": "chat"}),
@@ -314,6 +315,22 @@ def test_aiperf_carries_talks_on_itself(pretend, job):
     assert [[turn["delay"] for turn in line["turns"]] for line in lines] == [[0, 500], [0, 500], [0]]
     assert {turn["extra"]["max_tokens"] for line in lines for turn in line["turns"]} == {8}
     assert not {"messages", "stream"} & set(lines[0]["turns"][0]["extra"])
+
+
+def test_aiperf_begins_talks_when_they_are_due(pretend, job):
+    pretend(Aiperf, "")
+    talks = {"sessions": Sessions(turns=2, think_time=0.5), "request_rate": 4, "arrival": "constant"}
+    asked = job(endpoint="chat", **talks, concurrency=None, num_requests=4, warmup=0)
+    with pytest.raises(LoadError, match="wrote no result"):
+        Aiperf().generate(asked)
+    lines = [json.loads(line) for line in (asked.folder / "aiperf" / "requests.json").read_text().splitlines()]
+    assert [(line.get("timestamp"), line.get("delay")) for line in lines] == [
+        (0, None),
+        (None, 500),
+        (250, None),
+        (None, 500),
+    ]
+    assert [line["session_id"] for line in lines] == ["0", "0", "1", "1"]
 
 
 def test_guidellm_has_the_turns_of_a_talk_beside_each_other(pretend, job):
@@ -436,7 +453,7 @@ def test_the_real_tool_sends_chats_of_many_lengths_at_a_rate_and_keeps_the_key_t
     assert sorted(map(prompt_of, bodies)) == sorted(request.prompt for request in wanted)
     assert sorted(found.samples.output_tokens) == sorted(request.output_tokens for request in wanted)
     assert found.distributions["latency_due"].mean > found.distributions["latency"].mean
-    if tool in (AisBench, Guidellm):
+    if tool is not VllmBenchmark:
         due = np.sort(found.samples.due)
         assert due - due[0] == pytest.approx(planned.due, abs=1e-6)
     files = [path for path in asked.folder.rglob("*") if path.is_file()]
@@ -474,6 +491,23 @@ def test_the_real_tool_carries_talks_on_with_the_answers_that_came(tool, job, mo
     assert sorted(contents[::2] for contents in said if len(contents) == 5) == sorted(wanted)
     assert all(contents[1].strip() == "token " * 7 + "token" for contents in said if len(contents) > 1)
     assert {body.get("max_tokens", body.get("max_completion_tokens")) for body in bodies} == {8}
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_real_aiperf_begins_talks_at_a_rate(job, model):
+    skip_without(Aiperf)
+    talks = {"endpoint": "chat", "sessions": Sessions(turns=2, think_time=0.1), "num_requests": 6, "warmup": 0}
+    with timed_server(ttft=0.02, itl=0.005) as server:
+        asked = job(server.base_url, tokenizer=model, request_rate=10, concurrency=None, **talks)
+        found = Aiperf().generate(asked)
+        bodies = [answer.body for answer in server.answers()]
+    assert found.completed == 6
+    assert sorted(len(body["messages"]) for body in bodies) == [1, 1, 1, 3, 3, 3]
+    wanted = [[request.prompt for request in talk] for talk in talks_of(asked)]
+    said = [list(map(content_of, body["messages"]))[::2] for body in bodies if len(body["messages"]) == 3]
+    assert sorted(said) == sorted(wanted)
+    assert "latency_due" in found.distributions
 
 
 @pytest.mark.e2e

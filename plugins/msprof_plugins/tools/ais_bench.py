@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.tool_results import ToolResult, read_result
 from msprof_plugins.tools.order import Order
-from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule
+from msprof_plugins.tools.schedule import SCHEDULED, check_schedule, schedule, with_due
 from msprof_plugins.tools.tool import ANY, Tool
-from pytest_msprof.metrics import measure
 
 __all__ = ["AisBench"]
 
@@ -120,23 +115,13 @@ class AisBench(Tool):
         """Read the only time-stamped folder, and drop its plots: each holds 5 MB of a JavaScript library."""
         for plot in (order.folder / "work").rglob("*.html"):
             plot.unlink()
-        return _with_due(read_result(order.folder / "work", "ais_bench"), schedule(order))
+        return with_due(read_result(order.folder / "work", "ais_bench"), schedule(order))
 
     def notes(self, order: Order, result: ToolResult) -> Iterator[str]:
         """Say as well that the tool forgets when a request was due."""
         yield from super().notes(order, result)
         if order.plan.due is not None and schedule(order) is None:
             yield "ais_bench does not keep when a request was due: its times leave out what it waited before the start"
-
-
-def _with_due(result: ToolResult, due: NDArray[np.float64] | None) -> ToolResult:
-    """Add when each request was due: the tool keeps their order, and the least late one counts as in time."""
-    measured = result.measurement
-    if due is None or measured.samples is None or len(measured.samples) != len(due):
-        return result
-    late = (measured.samples.start - due)[measured.samples.ok]
-    samples = replace(measured.samples, due=due + (late.min() if late.size else 0.0))
-    return replace(result, measurement=measure(samples, measured.duration, notes=measured.notes))
 
 
 def _options(order: Order) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Guidellm(Tool):
         sessions = order.job.workload.sessions
         if sessions is None:
             return
+        if order.plan.due is not None:
+            self.refuse("sessions", "talks that begin at a rate", "talks in a closed loop")
         numbers = {len(talk) for talk in order.talks()}
         if len(numbers) > 1:
             found = " or ".join(map(str, sorted(numbers)))

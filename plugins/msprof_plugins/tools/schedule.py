@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from msprof_plugins.tool_results import ToolResult
 from msprof_plugins.tools.order import Order
 from msprof_plugins.tools.tool import ANY, Tool
+from pytest_msprof.metrics import measure
 
-__all__ = ["SCHEDULED", "check_schedule", "schedule"]
+__all__ = ["SCHEDULED", "check_schedule", "schedule", "with_due"]
 
 SCHEDULED: Mapping[str, tuple[Any, ...]] = {
     "arrival": ANY,
@@ -42,3 +45,16 @@ def check_schedule(tool: Tool, order: Order, *, own: Sequence[str] | None) -> No
         return
     if workload.arrival not in own or workload.trace or workload.stages or workload.duration:
         tool.refuse("concurrency", planned.concurrency, None)
+
+
+def with_due(result: ToolResult, due: NDArray[np.float64] | None) -> ToolResult:
+    """Add when each request was due, for tools that do not keep it: requests in the order of their start.
+
+    The clock of the tool begins somewhere else, so the least late request counts as in time.
+    """
+    measured = result.measurement
+    if due is None or measured.samples is None or len(measured.samples) != len(due):
+        return result
+    late = (measured.samples.start - due)[measured.samples.ok]
+    samples = replace(measured.samples, due=due + (late.min() if late.size else 0.0))
+    return replace(result, measurement=measure(samples, measured.duration, notes=measured.notes))

@@ -162,14 +162,9 @@ class Tool(LoadGenerator):
             )
 
     def check_talks(self, order: Order) -> None:
-        """Refuse talks that are no chats, or that begin on a schedule: then each turn would need a time."""
-        workload = order.job.workload
-        if workload.sessions is None:
-            return
-        if not order.is_chat:
-            self.refuse("endpoint", workload.endpoint, "chat")
-        if order.plan.due is not None:
-            self.refuse("sessions", workload.sessions, None)
+        """Refuse talks that are no chats: nobody carries texts on."""
+        if order.job.workload.sessions is not None and not order.is_chat:
+            self.refuse("endpoint", order.job.workload.endpoint, "chat")
 
     def refuse(self, field: str, value: object, *possible: object) -> NoReturn:
         """Raise `InvalidWorkload` for a *value* that the tool cannot do."""
