@@ -44,7 +44,8 @@ class Generated(Run):
     def by(cls, runner: ModelRunner, batch: Batch, passage: Passage) -> Self:
         """Put together what *runner* found in one pass over *batch*."""
         workload = _workload(runner, batch)
-        found = measured(passage, runner.phases, notes=(*runner.notes, *batch.notes))
+        phases = {**runner.phases, **runner.warmed.get(len(batch), {})}
+        found = measured(passage, phases, notes=(*runner.notes, *batch.notes))
         run = cls.of(
             found,
             id=new_id(),

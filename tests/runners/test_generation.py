@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from msprof_runners import GptOssRunner, HuggingFaceRunner, ModelRunner
-from pytest_msprof.errors import ConfigurationError, InvalidWorkload
+from pytest_msprof.errors import ConfigurationError, InvalidWorkload, OutOfMemory
 
 MODELS = ["tiny-qwen2", "tiny-llama", "tiny-qwen3", "tiny-qwen3-moe", "tiny-gpt-oss"]
 PROMPTS = [
@@ -75,6 +76,19 @@ def test_every_step_is_measured_and_the_phases_stand_beside(settings):
     assert {"load_time", "warmup_time", "host_memory", "prefill_throughput", "decode_throughput"} <= set(run.metrics)
     assert "compile_time" not in run.metrics
     assert run.launch_id == runner.launch_id == runner.model_generate(PROMPTS).launch_id
+
+
+def test_a_batch_that_does_not_fit_leaves_a_runner_that_answers_smaller_ones(settings):
+    class Greedy(HuggingFaceRunner):
+        def model_input_prepare(self, input_dict):
+            if len(input_dict["input_ids"]) > 1:
+                torch.empty(1 << 60)
+            return super().model_input_prepare(input_dict)
+
+    runner = Greedy(settings("tiny-llama")).init_model()
+    with pytest.raises(OutOfMemory, match="a batch of 3 prompts with 40 tokens does not fit the memory of cpu"):
+        runner.model_generate([[7] * 40] * 3)
+    assert len(runner.model_generate(PROMPTS[:1]).tokens) == 1
 
 
 def test_prompts_beyond_the_limit_are_cut_and_the_run_says_so(settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from torch._dynamo.utils import counters
 
 from msprof_runners import HuggingFaceRunner
 from pytest_msprof.errors import ConfigurationError
@@ -19,6 +20,7 @@ LENGTHS = {"input_max_len": 32, "max_new_tokens": 12, "ignore_eos": True}
 
 @pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3-moe", "tiny-gpt-oss"])
 def test_one_graph_gives_the_tokens_of_eager(settings, name):
+    counters.clear()
     eager = HuggingFaceRunner(settings(name, data=LENGTHS)).init_model()
     graph = HuggingFaceRunner(settings(name, data=LENGTHS, exe_mode="ge_graph")).init_model()
     run = graph.model_generate(PROMPTS)
@@ -27,6 +29,7 @@ def test_one_graph_gives_the_tokens_of_eager(settings, name):
     assert run.fields["exe_mode"] == "ge_graph"
     again = graph.model_generate(PROMPTS[1:] + PROMPTS[:1])  # the same graph: padding and texts are no part of it
     assert again.tokens == run.tokens[1:] + run.tokens[:1]
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 def test_a_mode_the_processor_does_not_have_is_refused_unless_another_may_take_its_place(settings):

@@ -41,6 +41,14 @@ def test_a_model_that_is_not_there(settings):
         load({**settings(), "model_path": "/nowhere"})
 
 
+def test_a_tokenizer_that_is_missing(broken, tmp_path):
+    settings = broken()
+    for path in (tmp_path / "model").glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"the tokenizer in .* cannot be loaded"):
+        load(settings)
+
+
 def test_a_weight_that_is_missing(broken):
     with pytest.raises(CheckpointError, match=r"lacks weights for LlamaForCausalLM: model\.norm\.weight"):
         load(broken(weights=without("model.norm.weight")))

@@ -1,0 +1,215 @@
+"""The first half of a runner: a device, a model on it, its tokenizer, and what its mode needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from msprof_runners.checkpoint import read_config
+from msprof_runners.devices import Device
+from msprof_runners.parallel import check_model, check_world
+from msprof_runners.runner_settings import RunnerSettings
+from pytest_msprof.errors import CheckpointError, ConfigurationError
+from pytest_msprof.ids import new_id
+
+if TYPE_CHECKING:
+    from msprof_runners.graphs import Compiler
+
+__all__ = ["LoadingStages", "phase"]
+
+
+class LoadingStages:
+    """Everything from the settings to a model that can be asked; each stage may be replaced."""
+
+    def __init__(self, runner_settings: RunnerSettings | Mapping[str, Any]) -> None:
+        self.runner_settings = RunnerSettings.of(runner_settings)
+        settings = self.runner_settings
+        self.model_name = settings.model_name
+        self.model_path = Path(settings.model_path)
+        self.exe_mode = settings.exe_mode
+        self.dtype = settings.model.dtype
+        self.input_max_len = settings.data.input_max_len
+        self.max_new_tokens = settings.data.max_new_tokens
+        self.batch_size = settings.data.batch_size
+        self.enable_profiler = settings.model.enable_profiler
+        self.enable_online_split_weight = settings.model.enable_online_split_weight
+        self.layout = check_world(settings.world_size, settings.parallel.to_dict())
+        self.launch_id = new_id()
+        """This load of the model: the unit of evidence in a comparison."""
+        self.phases: dict[str, float] = {}
+        """Seconds that loading took, by metric name."""
+        self.warmed: dict[int, dict[str, float]] = {}
+        """Batch size → seconds of the passes that nobody timed, by metric name."""
+        self.profile_path = Path(settings.model.profile_path)
+        self.notes: list[str] = []
+        """What a reader of the figures must know."""
+        self.model: Any = None
+        self.tokenizer: Any = None
+        self.hf_config: Any = None
+        self.quantization: str | None = None
+        self.stop_tokens: frozenset[int] = frozenset()
+        self.pad_token = 0
+        self.compiler: Compiler | None = None
+        self._cache: Any = None
+        self._cache_batch = 0
+        self._graph: Callable[..., Any] | None = None
+        self.init_device()
+
+    def init_device(self) -> None:
+        """Find the device and make it that of this process.
+
+        Raises `DeviceUnavailable` where it is not there.
+        """
+        if self.runner_settings.world_size > 1:
+            raise ConfigurationError(
+                f"this runner has one process, but world_size is {self.runner_settings.world_size}"
+            )
+        self.device = Device.of(self.runner_settings.device)
+        self.device.select()
+
+    def init_model(self, model: Any = None, config: Any = None) -> Self:
+        """Load the model, its tokenizer and what the mode needs, and return the runner.
+
+        *model* is a class of transformers' kind and *config* its configuration; without them both are
+        those of the checkpoint. Sizes that do not fit the model are refused before a weight is read.
+        """
+        content = read_config(self.model_path)
+        check_model(content, self.layout)
+        with phase(self.phases, "load_time"), self.device.guarding_memory(f"the model {self.model_name}"):
+            self._init_config(content, config)
+            if self.enable_online_split_weight:
+                self._init_model_with_online_splited_weight(model, self.hf_config)
+            else:
+                self._init_model_with_offline_splited_weight(model, self.hf_config)
+            self.scale_dtype_adapter()
+            self.to_device()
+            self.cast_format()
+            self.device.synchronize()
+        self.init_tokenizer()
+        if self.exe_mode != "eager":
+            self.graph_compile()
+        return self
+
+    def _init_config(self, content: Mapping[str, Any], config: Any) -> None:
+        from msprof_runners.weights import load_config
+
+        self.hf_config = config or load_config(self.model_path, content)
+        if self.runner_settings.model.attn_implementation:
+            self.hf_config._attn_implementation = self.runner_settings.model.attn_implementation  # noqa: SLF001 - transformers' own way
+        self._verify_quantization()
+
+    def _init_model_with_online_splited_weight(self, model: Any, config: Any) -> None:
+        """Make the model from the original weights, of which a process reads its own part: with one, all."""
+        self._load(model, config)
+
+    def _init_model_with_offline_splited_weight(self, model: Any, config: Any) -> None:
+        """Make the model from weights that `save_model` divided before: with one process, from undivided ones."""
+        self._load(model, config)
+
+    def _load(self, model: Any, config: Any) -> None:
+        from msprof_runners.weights import architecture, load_whole, make_random
+
+        cls = model or architecture(config)
+        extra = {"runner_settings": self.runner_settings}
+        if self.runner_settings.model.with_ckpt:
+            self.model = load_whole(cls, self.model_path, config, dtype=self.dtype, **extra)
+        else:
+            seed, device = self.runner_settings.seed, self.device.name
+            self.model = make_random(cls, config, dtype=self.dtype, seed=seed, device=device, **extra)
+
+    def init_tokenizer(self) -> None:
+        """Load the tokenizer; prompts are padded on the left, and cut at their end."""
+        import transformers
+
+        try:
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(
+                self.model_path, padding_side="left", truncation_side="right"
+            )
+        except (OSError, ValueError, KeyError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"the tokenizer in {self.model_path} cannot be loaded: {why}") from None
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        ends = getattr(self.model.generation_config, "eos_token_id", None)
+        if ends is None:
+            ends = self.tokenizer.eos_token_id
+        self.stop_tokens = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        self.pad_token = self.tokenizer.pad_token_id or 0
+
+    def scale_dtype_adapter(self) -> None:
+        """Bring the scales of a quantized model to the type its kernels want; nothing for others."""
+
+    def to_device(self) -> None:
+        """Move the model to the device."""
+        self.model.to(self.device.name)
+
+    def cast_format(self) -> None:
+        """Store the weights of linear layers in the NPU's own format, where `enable_weight_nz` asks for it."""
+        if not self.runner_settings.model.enable_weight_nz:
+            return
+        if self.device.kind != "npu":
+            self.notes.append(f"enable_weight_nz has no effect on {self.device.name}: the format is the NPU's own")
+            return
+        import torch
+
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.weight.data = self.device.native_format(module.weight.data)
+
+    def graph_compile(self) -> None:
+        """Make the decode step run as one graph; compiling itself happens in the first pass of each batch size.
+
+        Raises `ConfigurationError` where the device does not have the mode.
+        """
+        from msprof_runners.graphs import compiler_for
+
+        allowed = self.runner_settings.model.allow_mode_substitution
+        self.compiler = compiler_for(self.exe_mode, self.device, substitute=allowed)
+        if self.compiler.note:
+            self.notes.append(self.compiler.note)
+        self._graph = self.compiler.compile(self.model.__call__)
+
+    def save_model(self, folder: str | Path) -> None:
+        """Write the model and its tokenizer to *folder*, from where a runner loads them again."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def _parse_quant_hf_config(self) -> dict[str, Any]:
+        """Return the `quantization_config` of the checkpoint, empty where it is not quantized."""
+        found = getattr(self.hf_config, "quantization_config", None) or getattr(
+            self.hf_config, "compression_config", None
+        )
+        if found is None:
+            return {}
+        return dict(found if isinstance(found, dict) else found.to_dict())
+
+    def _verify_quantization(self) -> None:
+        """Raise `ConfigurationError` for a method that this device cannot run."""
+        method = str(self._parse_quant_hf_config().get("quant_method", "")).lower().replace("_", "-")
+        if method:
+            raise ConfigurationError(
+                f"quantization {method!r} of {self.model_path} is not supported on {self.device.kind} (supported: none)"
+            )
+
+    def close(self) -> None:
+        """Let go of model and memory."""
+        self.model = self._graph = self._cache = None
+        self.warmed.clear()
+        self.device.release_memory()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def phase(phases: dict[str, float], name: str) -> Iterator[None]:
+    """Write into *phases* how many seconds the `with` takes."""
+    start = time.perf_counter()
+    yield
+    phases[name] = time.perf_counter() - start
