@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from msprof_plugins.load import StreamingLoad
 from msprof_plugins.load.inbox import Inbox
+from msprof_plugins.load.wire import SocketWire
 from pytest_msprof import Workload
 from pytest_msprof.interfaces import LoadJob, Target
 from pytest_msprof.testing import FakeEngine, fast_server
@@ -28,6 +30,16 @@ def run(tmp_path):
         return StreamingLoad().generate(job)
 
     return run
+
+
+class Deaf:
+    """Hears nothing that is not expected."""
+
+    def arrived(self, data, moment):
+        raise AssertionError(f"{len(data)} bytes at {moment}")
+
+    def lost(self, words):
+        raise AssertionError(words)
 
 
 def connected():
@@ -90,3 +102,23 @@ def test_a_request_larger_than_any_buffer_arrives_whole(run):
         found = run(engine, num_requests=2, concurrency=2, extra_body={"padding": "x" * 8_000_000})
         assert [len(answer.body["padding"]) for answer in engine.answers()] == [8_000_000] * 2
     assert found.completed == 2
+
+
+def test_what_follows_a_request_that_waits_for_room_comes_after_it():
+    here, there = connected()
+    sent = [letter * 3_000_000 for letter in (b"a", b"b", b"c")]
+
+    async def work() -> bytes:
+        wire = SocketWire(here, Inbox(), Deaf())
+        for data in sent:
+            wire.send(data)
+        came = bytearray()
+        while len(came) < sum(map(len, sent)):
+            came += await asyncio.get_running_loop().sock_recv(there, 1 << 20)
+        wire.close()
+        return bytes(came)
+
+    here.setblocking(False)
+    there.setblocking(False)
+    with here, there:
+        assert asyncio.run(work()) == b"".join(sent)

@@ -44,9 +44,10 @@ class Connection:
     async def open(cls, origin: Origin, inbox: Inbox, *, within: float) -> Connection:
         """Connect *within* seconds; raises OSError where that does not work."""
         connection = cls()
+        connection.is_open = True  # before there is a wire: one that is lost at once says so before anybody has it
         async with asyncio.timeout(within):
             connection._wire = await open_wire(origin, inbox, connection)
-        connection.is_open, connection.idle_since = True, time.monotonic()
+        connection.idle_since = time.monotonic()
         return connection
 
     def send(self, exchange: Exchange, request: bytes, on_end: Callable[[Connection, Exchange], None]) -> None:

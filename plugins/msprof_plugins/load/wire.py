@@ -56,7 +56,10 @@ class SocketWire:
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def send(self, data: bytes) -> None:
-        """Send *data* now, as far as there is room."""
+        """Send *data* now, as far as there is room, and never before what waits already."""
+        if self._rest:
+            self._rest += data
+            return
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
