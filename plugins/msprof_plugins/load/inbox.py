@@ -27,7 +27,8 @@ class Inbox:
     """One buffer for all connections of an event loop: what is received lies there until the next is.
 
     A moment is that at which the kernel took the last byte from the network, so that a loop that is
-    late makes no answer late. Where nobody stamps (unix sockets, other systems), it is now.
+    late makes no answer late, unless more came in between. Where nobody stamps (unix sockets, other
+    systems), it is now.
     """
 
     def __init__(self) -> None:
