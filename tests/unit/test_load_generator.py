@@ -130,6 +130,7 @@ def test_events_of_several_tokens_are_gaps_of_events_and_counts_of_tokens(run):
     assert set(found.samples.output_tokens) == {16}
     assert {len(sample.gaps) for sample in found.samples} == {3}
     assert found.distributions["itl"].min > 0.02
+    assert any(note.startswith("an event brought 4 tokens on average: itl is the time") for note in found.notes)
 
 
 def test_the_source_of_token_counts_is_told(run, tmp_path):

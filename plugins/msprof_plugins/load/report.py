@@ -24,6 +24,8 @@ from pytest_msprof.samples import Samples
 __all__ = ["measurement_of"]
 
 QUESTION_TIMEOUT = 5.0
+SEVERAL = 1.05
+"""Tokens an event from which on the difference is worth a word: a character cut in two makes one or two."""
 
 
 def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, patience: float) -> Measurement:
@@ -92,11 +94,26 @@ def _notes_on_tokens(samples: Samples, asked: NDArray[np.int64], tokenizer: Path
     if others := int(((answered != wanted) & (answered != 0)).sum()):
         span = f"{wanted.min()}" if wanted.min() == wanted.max() else f"{wanted.min()} to {wanted.max()}"
         yield f"{others} of {wanted.size} answers have another length than the {span} tokens asked for"
+    yield from _notes_on_events(samples)
     sources = _distinct(samples.token_source[samples.ok])
     if "tokenizer" in sources:
         yield "output tokens were counted by the tokenizer: the engine did not say"
     if "events" in sources:
         yield "output tokens are events: the engine did not say, and there is no tokenizer"
+
+
+def _notes_on_events(samples: Samples) -> Iterator[str]:
+    """Say where events bring several tokens, since gaps between events then are no times of a token."""
+    gaps = np.diff(samples.gap_offsets)
+    several = samples.ok & (gaps > 0) & (samples.output_tokens > 0)
+    events, tokens = int((gaps + 1)[several].sum()), int(samples.output_tokens[several].sum())
+    if tokens <= events * SEVERAL:
+        return
+    first = "" if (samples.first_tokens[several] > 1).any() else ", where the first event counts as one"
+    yield (
+        f"an event brought {tokens / events:.3g} tokens on average: itl is the time between events, tpot that of a "
+        f"token{first}"
+    )
 
 
 def _distinct(texts: NDArray[np.str_]) -> Sequence[str]:
