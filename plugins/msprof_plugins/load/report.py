@@ -24,8 +24,8 @@ from pytest_msprof.samples import Samples
 __all__ = ["measurement_of"]
 
 QUESTION_TIMEOUT = 5.0
-SEVERAL = 1.05
-"""Tokens an event from which on the difference is worth a word: a character cut in two makes one or two."""
+SEVERAL = 1.2
+"""Tokens an event from which on the difference is worth a word: a busy engine joins some now and then."""
 
 
 def measurement_of(job: LoadJob, plan: Plan, outcome: Outcome, *, place: str, patience: float) -> Measurement:
