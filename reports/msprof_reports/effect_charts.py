@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msprof_reports.charts import Scale, element
+from msprof_reports.charts import Scale, element, percentage
 from pytest_msprof.display import metric_value
 from pytest_msprof.scales import shown
 from pytest_msprof.summary import Effect, EffectPoint, StudySummary
@@ -52,8 +52,9 @@ def effect_chart(study: StudySummary, effect: Effect) -> str:
     marks = [_mark(study, point, x, scale) for point, x in zip(points, across, strict=True)]
     names = [_name(points, index, x) for index, x in enumerate(across)]
     label = f"{study.objective} by {effect.field}, importance {importance(effect)}"
+    ground = element("line", x1="0", x2="100%", y1=HEIGHT, y2=HEIGHT, class_="rule")
     return element(
-        "svg", drawing, *marks, *names, class_="chart effect", role="img", aria_label=label, height=HEIGHT + 20
+        "svg", ground, drawing, *marks, *names, class_="chart effect", role="img", aria_label=label, height=HEIGHT + 20
     )
 
 
@@ -65,16 +66,18 @@ def _mark(study: StudySummary, point: EffectPoint, x: float, scale: Scale) -> st
     mean, low, high = (metric_value(study.objective, value) for value in (point.mean, point.low, point.high))
     title = element("title", f"{shown(point.value)}: {mean} ({low} to {high})")
     y = HEIGHT * (1 - scale.place(point.mean))
-    return element("circle", title, cx=f"{100 * x:.4g}%", cy=y, r=2.5, class_="dot")
+    return element("circle", title, cx=percentage(x), cy=y, r=2.5, class_="dot")
 
 
 def _name(points: Sequence[EffectPoint], index: int, x: float) -> str:
-    """Name the first and the last value, and those between where there is room for them."""
+    """Name every value where there is room for them, else the first and the last."""
     is_end = index in (0, len(points) - 1)
-    if not is_end and len(points) > MOST_NAMED:
+    if len(points) <= MOST_NAMED:
+        place, anchor = percentage(x), "middle"
+    elif is_end:
+        place, anchor = ("100%", "end") if index else ("0", "start")
+    else:
         return ""
     text = shown(points[index].value)
-    anchor = "start" if index == 0 else "end" if index == len(points) - 1 else "middle"
-    place = {"start": "0", "end": "100%"}.get(anchor, f"{100 * x:.4g}%")
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return element("text", text, x=place, y=HEIGHT + 15, class_=f"tick {anchor}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
 
@@ -14,6 +15,12 @@ __all__ = ["front_chart", "minutes_chart"]
 
 AXIS = FLOOR + 20
 MINUTE = 60
+DECADE = (1.0, 2.0, 5.0)
+"""Ticks of a logarithmic axis."""
+MOST_TICKS = 7
+APART = 8
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+EDGE = 0.03
 GAP = 0.14
 """Share of the width that two labels need between them."""
 
@@ -51,6 +58,28 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
     return element("line", x1=percentage(x1), x2=percentage(x2), y1=y1, y2=y2, class_="best")
 
 
+class LogScale(Scale):
+    """An axis on which a ratio is a distance."""
+
+    def place(self, value: float) -> float:
+        """Return where *value* lies, 0 to 1."""
+        return math.log(value / self.low) / math.log(self.high / self.low)
+
+
+def _axis_over(values: Sequence[float]) -> Scale:
+    """Return an axis for latencies and the like, logarithmic where they are far apart."""
+    low, high = min(values), max(values)
+    if not 0 < low * APART < high:
+        return Scale.over(values)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [factor * 10.0**power for power in powers for factor in DECADE]
+    first = max(place for place, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
+    last = min(place for place, tick in enumerate(ticks) if tick >= high * (1 - 1e-9))
+    inside = ticks[first : last + 1]
+    shown = inside if len(inside) <= MOST_TICKS else [tick for tick in inside if str(tick).strip("0.")[0] == "1"]
+    return LogScale(inside[0], inside[-1], tuple(shown))
+
+
 def front_chart(study: StudySummary, name: str, other: str) -> str:
     """Draw one metric over another, and the front of what no trial beats in both; empty for less than two trials."""
     places = {
@@ -62,7 +91,7 @@ def front_chart(study: StudySummary, name: str, other: str) -> str:
         return ""
     scale = Scale.over([y for _, y in places.values()], from_zero=True)
     limit = study.subject_to.get(other)
-    across = Scale.over([x for x, _ in places.values()] + ([limit] if limit is not None else []))
+    across = _axis_over([x for x, _ in places.values()] + ([limit] if limit is not None else []))
     front = on_the_front(study, name, other)
     drawn = {number: (across.place(x), height(scale, y)) for number, (x, y) in places.items()}
     parts = [*rules(scale, name), *_axis(across, other)]
@@ -80,10 +109,10 @@ def front_chart(study: StudySummary, name: str, other: str) -> str:
 
 def _axis(across: Scale, name: str) -> Iterator[str]:
     factor, _ = axis_unit(name, across.high)
-    for index, tick in enumerate(across.ticks):
-        anchor = "start" if index == 0 else "end" if index == len(across.ticks) - 1 else "middle"
-        x = percentage(across.place(tick))
-        yield element("text", f"{tick / factor:,.6g}", x=x, y=AXIS, class_=f"tick {anchor}")
+    for tick in across.ticks:
+        place = across.place(tick)
+        anchor = "start" if place < EDGE else "end" if place > 1 - EDGE else "middle"
+        yield element("text", f"{tick / factor:,.6g}", x=percentage(place), y=AXIS, class_=f"tick {anchor}")
 
 
 def _front(places: Sequence[tuple[float, float]], *, drops_first: bool) -> Iterator[str]:

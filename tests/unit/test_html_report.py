@@ -117,6 +117,13 @@ def test_the_front_is_what_no_trial_beats_in_both():
     assert front_chart(study, "output_throughput", "energy") == ""
 
 
+def test_latencies_that_are_far_apart_stand_on_a_logarithmic_axis():
+    page = Outline(front_chart(sample_study(), "output_throughput", "ttft.p50"))
+    ticks = [attrs["x"] for tag, attrs in page.tags if tag == "text" and attrs["y"] == "196"]
+    assert len(ticks) == 7
+    assert "0.05 0.1 0.2 0.5 1 2 5" in page.text
+
+
 def test_several_objectives_are_drawn_against_the_first():
     study = sample_study(objective="score", objectives={"output_throughput": 1.0, "ttft.p50": 2.0}, front=(3, 7))
     assert "output_throughput , token/s, against ttft.p50 , s" in page_of(studies=(study,)).text
