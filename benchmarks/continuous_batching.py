@@ -1,8 +1,7 @@
 """A small discrete-event simulation of continuous batching with a KV budget.
 
 After Yu et al., Orca, 2022 (scheduling by iteration), Kwon et al., PagedAttention, 2023 (blocks,
-preemption by recomputation), and Agrawal et al., Sarathi-Serve, 2024 (chunked prefill). A closed
-loop of 48 clients asks 160 times.
+preemption by recomputation), and Agrawal et al., Sarathi-Serve, 2024 (chunked prefill).
 """
 
 from __future__ import annotations
@@ -10,16 +9,30 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["continuous"]
+__all__ = ["CHAT", "DOCUMENTS", "Traffic", "continuous"]
 
-REQUESTS, CLIENTS = 160, 48
-PROMPT, ANSWER = 200, 60
-MEMORY = 45.0
 STAGGER = 0.02
 """Seconds between the first requests of two clients."""
+
+
+class Traffic(NamedTuple):
+    """What clients ask, of a server with so much memory, and how long they will wait."""
+
+    prompt: int
+    answer: int
+    memory: float
+    first: float
+    """Seconds that nine of ten requests may wait for their first token."""
+    pace: float
+    """Seconds that nine of ten may wait for each further one."""
+
+
+CHAT = Traffic(200, 60, 40.0, 1.5, 0.05)
+DOCUMENTS = Traffic(500, 40, 38.0, 4.0, 0.10)
 
 
 @dataclass(slots=True)
@@ -130,21 +143,28 @@ class _Server:
 
 @cache
 def continuous(
-    *, seqs: int, tokens: int, blocks: int, block: int, chunked: bool, prefill_first: bool
+    traffic: Traffic, *, load: int, seqs: int, tokens: int, blocks: int, block: int, chunked: bool, prefill_first: bool
 ) -> tuple[float, tuple[float, float]]:
-    """Return token/s, and TTFT and TPOT (p90) over their limits; raises `MemoryError` where it does not start."""
+    """Return token/s, and TTFT and TPOT (p90) over their limits, of a closed loop of *load* clients.
+
+    Raises `MemoryError` where the server does not start.
+    """
     room = blocks * block
-    if room < PROMPT * 4 or room * 0.0011 + tokens * 0.004 > MEMORY or (not chunked and tokens < 2 * PROMPT):
+    needed = room * 0.0011 + tokens * 0.004
+    if room < traffic.prompt * 3 or needed > traffic.memory or (not chunked and tokens < 1.5 * traffic.prompt):
         raise MemoryError
-    draws = np.random.default_rng(0)
-    prompts, answers = draws.poisson(PROMPT, REQUESTS), 1 + draws.geometric(1 / ANSWER, REQUESTS)
-    requests = [_Request(int(prompt), int(answer)) for prompt, answer in zip(prompts, answers, strict=True)]
+    draws, count = np.random.default_rng(0), 64 + 2 * load
+    prompts, answers = draws.poisson(traffic.prompt, count), 1 + draws.geometric(1 / traffic.answer, count)
+    requests = [
+        _Request(int(prompt), min(int(answer), 4 * traffic.answer))
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
     server = _Server(seqs, tokens, blocks, block, chunked, prefill_first, requests)
-    for client in range(CLIENTS):
+    for client in range(load):
         server.ask(STAGGER * client)
     while not all(request.done for request in requests):
         server.step()
     wait = [request.first - request.due for request in requests]
     pace = [(request.done - request.first) / max(1, request.answer - 1) for request in requests]
-    ratios = float(np.quantile(wait, 0.9)) / 0.7, float(np.quantile(pace, 0.9)) / 0.03
+    ratios = float(np.quantile(wait, 0.9)) / traffic.first, float(np.quantile(pace, 0.9)) / traffic.pace
     return sum(request.answer for request in requests) / server.clock, ratios

@@ -1,261 +1,137 @@
-"""Serving problems whose best configuration is known, for measuring searches.
+"""Serving problems whose best configuration and load are known, for measuring searches.
 
-Each is a function of a configuration: it returns the objective and, for each limit, metric over
-limit (at most 1 is met), or raises `MemoryError` where the service would not start. `measure` adds
-the noise of one run.
+Three analytic servers, Triton's dynamic batching and two simulated servers, from the models that
+`serving_models` and `continuous_batching` cite. Every space holds the load, as clients of a closed loop:
+the best load differs from configuration to configuration. How hard they are was set by looking at random
+search alone.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
-from continuous_batching import continuous
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from continuous_batching import CHAT, DOCUMENTS, Traffic, continuous
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from problems import LOAD, Problem, geometric
+from serving_models import edge, parallel, scheduling, triton
 
-__all__ = ["HELD_OUT", "PROBLEMS", "Problem"]
-
-Found = tuple[float, tuple[float, ...]]
+__all__ = ["PROBLEMS"]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A space, the configuration to start from, and what each configuration is worth."""
-
-    name: str
-    space: Mapping[str, BaseDistribution]
-    default: Mapping[str, Any]
-    truth: Callable[..., Found]
-    levels: Mapping[str, Sequence[Any]]
-    """Values of each parameter among which the best is looked for."""
-    noise: float = 0.02
-    """Standard deviation of the logarithm of each figure from run to run."""
-
-    def measure(self, parameters: Mapping[str, Any], generator: np.random.Generator) -> Found:
-        """Return what one run shows."""
-        value, ratios = self.truth(**parameters)
-        noise = np.exp(generator.normal(0, self.noise, 1 + len(ratios)))
-        return value * noise[0], tuple(ratio * factor for ratio, factor in zip(ratios, noise[1:], strict=True))
-
-    def worth(self, parameters: Mapping[str, Any] | None) -> float:
-        """Return the true value, 0 where a limit is broken or nothing was recommended."""
-        if parameters is None:
-            return 0.0
-        try:
-            value, ratios = self.truth(**parameters)
-        except MemoryError:
-            return 0.0
-        return value if max(ratios) <= 1 else 0.0
-
-    def optimum(self) -> float:
-        """Return the best value that meets the limits, over all levels."""
-        return max(self.worth(parameters) for parameters in self.configurations())
-
-    def configurations(self) -> Iterator[dict[str, Any]]:
-        """Yield every combination of the levels."""
-        for values in itertools.product(*self.levels.values()):
-            yield dict(zip(self.levels, values, strict=True))
-
-    def crashing(self, draws: int = 400) -> float:
-        """Return the share of the space that does not start."""
-        from optuna.samplers import RandomSampler
-
-        sampler, crashed = RandomSampler(seed=0), 0
-        for _ in range(draws):
-            drawn = {name: sampler.sample_independent(None, None, name, entry) for name, entry in self.space.items()}  # type: ignore[arg-type]
-            try:
-                self.truth(**drawn)
-            except MemoryError:
-                crashed += 1
-        return crashed / draws
-
-
-def _geometric(low: int, high: int, count: int) -> list[int]:
-    return sorted({round(value) for value in np.geomspace(low, high, count)})
-
-
-def batching(seqs: int, tokens: int, dtype: str, chunked: bool) -> Found:  # noqa: FBT001 - a parameter of the service
-    """Return a smooth batching server: throughput saturates in the batch, prefill delays the first token."""
-    if seqs * tokens > 2**20:
-        raise MemoryError
-    fit = math.exp(-(((math.log2(tokens) - 11) / 3) ** 2))
-    throughput = 1000 * (1 - math.exp(-seqs / 40)) * fit * {"bf16": 1.0, "fp32": 0.6, "fp8": 1.1}[dtype]
-    ttft = 0.05 + 0.002 * seqs * (0.7 if chunked else 1) + tokens / 40000
-    return throughput * (1.1 if chunked else 1), (ttft / 0.2,)
-
-
-def parallel(tp: int, pp: int, dtype: str, kv: str, seqs: int, tokens: int, steps: int) -> Found:
-    """Return eight devices shared by tensor, pipeline and data parallelism, with interactions.
-
-    After Narayanan et al., Efficient Large-Scale Language Model Training on GPU Clusters, 2021
-    (communication of tensor, bubble of pipeline parallelism), and the roofline of decoding: a step
-    reads all weights once, whatever the batch.
-    """
-    if tp * pp > 8:
-        raise MemoryError
-    width = {"bf16": 2.0, "fp8": 1.0, "int4": 0.5}[dtype]
-    weights = 70 * width / (tp * pp)
-    room = (72 - weights) * (2 if kv == "fp8" else 1)
-    if room < 8:
-        raise MemoryError
-    batch = min(seqs, room * 6)
-    read = weights / 2.0 + batch * 0.02 / (tp * pp) / (2 if kv == "fp8" else 1)
-    compute = batch * 0.12 / (tp * pp) * (1.25 if dtype == "int4" else 0.6 if dtype == "fp8" else 1)
-    step = (max(read, compute) + 0.6 * math.log2(tp) * (1 + batch / 256) + 4 / steps) * (1 + (pp - 1) / (2 * pp)) + 1.5
-    replicas = 8 // (tp * pp)
-    chunk = math.exp(-((math.log2(tokens / 4096) / 4) ** 2))
-    throughput = replicas * batch / step * 1000 * chunk
-    ttft = 0.04 * tokens / 4096 * 8 / tp + 0.003 * batch + 0.01 * steps
-    return throughput, (ttft / 0.9, (step + 0.3 * steps) / 40)
-
-
-def edge(memory: float, seqs: int, length: int, tokens: int, eager: bool) -> Found:  # noqa: FBT001
-    """Return a noisy server that is best close to where it runs out of memory, and preempts before."""
-    free = 80 * memory - 30 - tokens / 900 - (0 if eager else 3)
-    needed = seqs * length * 2.2e-5
-    if memory > 0.95 - tokens / 400_000 or free < length * 4e-4:
-        raise MemoryError
-    if needed > 2.2 * free:
-        raise MemoryError
-    preempted = max(0.0, needed / free - 1)
-    batch = seqs / (1 + 2 * preempted)
-    throughput = 4000 * batch / (batch + 90) * (0.8 if eager else 1) * (1 - math.exp(-tokens / 2500))
-    served = 1 - math.exp(-length / 3000)
-    ttft = 0.1 + tokens / 30_000 + 0.0012 * seqs + 0.5 * preempted
-    return throughput * served, (ttft / 0.6, (0.012 + 0.0001 * batch + 0.000002 * tokens) / 0.045)
-
-
-def triton(instances: int, batch: int, delay: float, preferred: int, pinned: bool, arena: str) -> Found:  # noqa: FBT001
-    """Return dynamic batching over several instances that share a device (Triton's scheduler, 64 clients)."""
-    memory = instances * (1.2 + 0.09 * batch * (1.6 if arena == "grow" else 1.0))
-    if memory > 22:
-        raise MemoryError
-    clients = 64.0
-    filled = min(batch, clients / instances, 1 + clients / instances * (1 - math.exp(-delay / 2500)))
-    filled *= 1 - 0.15 * (preferred > batch) - 0.06 * abs(math.log2(preferred / max(1.0, filled))) / 6
-    contention = 1 + 0.22 * (instances - 1) ** 1.3
-    service = (2.1 + 0.16 * filled**0.92 + (0 if pinned else 0.4)) * contention / (1.12 if arena == "fixed" else 1)
-    wait = delay / 1000 * (filled < batch) * 0.5
-    rate = instances * filled / (service + wait) * 1000
-    latency = clients / rate * 1000 * (1.25 + 0.05 * instances) + wait
-    return rate, (latency / 11.5,)
+def _simulated(name: str, traffic: Traffic) -> Problem:
+    listed = {
+        "seqs": [4, 8, 16, 32, 64, 128],
+        "tokens": [128, 256, 512, 1024, 2048, 4096],
+        "blocks": [128, 256, 512, 1024, 2048],
+        "block": [4, 8, 16, 32],
+        "chunked": [False, True],
+        "prefill_first": [False, True],
+    }
+    start = {"seqs": 16, "tokens": 1024, "blocks": 512, "block": 16, "chunked": False, "prefill_first": True}
+    return Problem(
+        name,
+        {LOAD: IntDistribution(8, 128, log=True)}
+        | {entry: CategoricalDistribution(values) for entry, values in listed.items()},
+        {LOAD: 16, **start},
+        partial(continuous, traffic),
+        {LOAD: [32, 64, 96, 128], **listed},
+        0.03,
+    )
 
 
 PROBLEMS = (
     Problem(
-        "smooth",
+        "scheduling (smooth)",
         {
-            "seqs": IntDistribution(1, 512, log=True),
-            "tokens": IntDistribution(64, 8192, log=True),
+            LOAD: IntDistribution(16, 256, log=True),
+            "seqs": IntDistribution(8, 512, log=True),
+            "tokens": IntDistribution(256, 8192, log=True),
             "dtype": CategoricalDistribution(["bf16", "fp32", "fp8"]),
             "chunked": CategoricalDistribution([False, True]),
         },
-        {"seqs": 8, "tokens": 512, "dtype": "bf16", "chunked": False},
-        batching,
+        {LOAD: 32, "seqs": 64, "tokens": 2048, "dtype": "bf16", "chunked": False},
+        scheduling,
         {
-            "seqs": range(1, 513),
-            "tokens": _geometric(64, 8192, 57),
+            LOAD: geometric(32, 256, 16),
+            "seqs": geometric(8, 512, 40),
+            "tokens": geometric(256, 8192, 40),
             "dtype": ["bf16", "fp32", "fp8"],
             "chunked": [False, True],
         },
     ),
     Problem(
-        "interactions",
+        "parallelism (interactions)",
         {
+            LOAD: IntDistribution(64, 512, log=True),
             "tp": CategoricalDistribution([1, 2, 4, 8]),
             "pp": CategoricalDistribution([1, 2, 4]),
             "dtype": CategoricalDistribution(["bf16", "fp8", "int4"]),
             "kv": CategoricalDistribution(["auto", "fp8"]),
-            "seqs": IntDistribution(8, 1024, log=True),
-            "tokens": IntDistribution(512, 32768, log=True),
-            "steps": IntDistribution(1, 16),
+            "seqs": IntDistribution(16, 512, log=True),
+            "tokens": IntDistribution(1024, 16384, log=True),
+            "steps": CategoricalDistribution([1, 2, 4, 8, 16]),
         },
-        {"tp": 8, "pp": 1, "dtype": "bf16", "kv": "auto", "seqs": 64, "tokens": 8192, "steps": 1},
+        {LOAD: 64, "tp": 8, "pp": 1, "dtype": "bf16", "kv": "auto", "seqs": 128, "tokens": 8192, "steps": 1},
         parallel,
         {
+            LOAD: geometric(64, 512, 16),
             "tp": [1, 2, 4, 8],
             "pp": [1, 2, 4],
             "dtype": ["bf16", "fp8", "int4"],
             "kv": ["auto", "fp8"],
-            "seqs": _geometric(8, 1024, 60),
-            "tokens": _geometric(512, 32768, 25),
-            "steps": [1, 2, 3, 4, 6, 8, 12, 16],
+            "seqs": geometric(16, 512, 12),
+            "tokens": geometric(1024, 16384, 9),
+            "steps": [1, 2, 4, 8, 16],
         },
         0.03,
     ),
     Problem(
-        "memory edge",
+        "memory edge (8 % noise)",
         {
-            "memory": FloatDistribution(0.5, 0.99),
-            "seqs": IntDistribution(8, 1024, log=True),
-            "length": IntDistribution(1024, 32768, log=True),
-            "tokens": IntDistribution(512, 32768, log=True),
+            LOAD: IntDistribution(16, 256, log=True),
+            "memory": FloatDistribution(0.6, 0.98),
+            "seqs": IntDistribution(16, 512, log=True),
+            "tokens": IntDistribution(512, 16384, log=True),
+            "blocks": CategoricalDistribution([8, 16, 32, 64, 128]),
             "eager": CategoricalDistribution([False, True]),
+            "kv": CategoricalDistribution(["auto", "fp8"]),
         },
-        {"memory": 0.7, "seqs": 32, "length": 4096, "tokens": 2048, "eager": False},
+        {LOAD: 32, "memory": 0.85, "seqs": 64, "tokens": 2048, "blocks": 16, "eager": False, "kv": "auto"},
         edge,
         {
-            "memory": [round(float(value), 3) for value in np.linspace(0.5, 0.95, 37)],
-            "seqs": _geometric(8, 1024, 40),
-            "length": _geometric(1024, 32768, 25),
-            "tokens": _geometric(512, 32768, 25),
+            LOAD: geometric(32, 256, 12),
+            "memory": [round(float(value), 3) for value in np.linspace(0.7, 0.95, 11)],
+            "seqs": geometric(16, 512, 11),
+            "tokens": geometric(512, 16384, 11),
+            "blocks": [8, 16, 32, 64, 128],
             "eager": [False, True],
+            "kv": ["auto", "fp8"],
         },
         0.08,
     ),
     Problem(
-        "simulated",
+        "triton (dynamic batching)",
         {
-            "seqs": CategoricalDistribution([4, 8, 16, 32, 64, 128]),
-            "tokens": CategoricalDistribution([128, 256, 512, 1024, 2048, 4096]),
-            "blocks": CategoricalDistribution([128, 256, 512, 1024, 2048]),
-            "block": CategoricalDistribution([4, 8, 16, 32]),
-            "chunked": CategoricalDistribution([False, True]),
-            "prefill_first": CategoricalDistribution([False, True]),
+            LOAD: IntDistribution(8, 128, log=True),
+            "instances": IntDistribution(1, 8),
+            "batch": CategoricalDistribution([1, 2, 4, 8, 16, 32, 64, 128]),
+            "delay": FloatDistribution(50.0, 20_000.0, log=True),
+            "pinned": CategoricalDistribution([False, True]),
+            "arena": CategoricalDistribution(["grow", "fixed", "none"]),
         },
-        {"seqs": 8, "tokens": 1024, "blocks": 256, "block": 16, "chunked": False, "prefill_first": True},
-        continuous,
+        {LOAD: 16, "instances": 1, "batch": 8, "delay": 100.0, "pinned": True, "arena": "grow"},
+        triton,
         {
-            "seqs": [4, 8, 16, 32, 64, 128],
-            "tokens": [128, 256, 512, 1024, 2048, 4096],
-            "blocks": [128, 256, 512, 1024, 2048],
-            "block": [4, 8, 16, 32],
-            "chunked": [False, True],
-            "prefill_first": [False, True],
+            LOAD: geometric(16, 128, 16),
+            "instances": range(1, 9),
+            "batch": [1, 2, 4, 8, 16, 32, 64, 128],
+            "delay": [float(value) for value in np.geomspace(50, 20_000, 31)],
+            "pinned": [False, True],
+            "arena": ["grow", "fixed", "none"],
         },
-        0.03,
+        0.04,
     ),
+    _simulated("simulated chat", CHAT),
+    _simulated("simulated documents", DOCUMENTS),
 )
-
-HELD_OUT = Problem(
-    "held out",
-    {
-        "instances": IntDistribution(1, 8),
-        "batch": CategoricalDistribution([1, 2, 4, 8, 16, 32, 64, 128]),
-        "delay": FloatDistribution(50.0, 50_000.0, log=True),
-        "preferred": CategoricalDistribution([1, 2, 4, 8, 16, 32, 64]),
-        "pinned": CategoricalDistribution([False, True]),
-        "arena": CategoricalDistribution(["grow", "fixed", "none"]),
-    },
-    {"instances": 1, "batch": 8, "delay": 100.0, "preferred": 4, "pinned": True, "arena": "grow"},
-    triton,
-    {
-        "instances": range(1, 9),
-        "batch": [1, 2, 4, 8, 16, 32, 64, 128],
-        "delay": [float(value) for value in np.geomspace(50, 50_000, 41)],
-        "preferred": [1, 2, 4, 8, 16, 32, 64],
-        "pinned": [False, True],
-        "arena": ["grow", "fixed", "none"],
-    },
-    0.04,
-)
-"""Looked at once, when everything else was settled, and reported apart."""

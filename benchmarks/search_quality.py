@@ -1,146 +1,149 @@
 """How near to the best configuration a search is after so many benchmark runs.
 
-    python benchmarks/search_quality.py [--seeds 10] [--runs 50] [--problems smooth …] [--samplers ours …] [--held-out]
+    python benchmarks/search_quality.py [--quick] [--seeds 10] [--runs 50] [--problems simulated …]
+        [--searches auto …] [--group serving|narrow|held-out] [--plot FILE.svg]
 
-Every search gets the default first, on every problem of `search_problems`, with the noise of one run.
-Prints the mean % of the optimum after 10, 20, 30 and 50 runs, with the 95 % interval of the mean over
-seeds, and the share of runs that crashed. What counts is the true value of the configuration that the
-search would recommend then; 0 where it breaks a limit. `--held-out` takes the one problem that no search
-was tuned on instead.
+Every search runs on every problem with the noise of one run, and each benchmark run counts, also those
+that look for the load of one configuration. Prints the mean % of the optimum after 10, 20, 30 and 50
+runs, with the 95 % interval of the mean over seeds; the share of runs that crashed; and how often what
+four fresh launches confirmed truly breaks a limit. What counts is the true value of the configuration
+that a search would recommend then; 0 where it breaks a limit. `--group held-out` takes the one problem
+that no search was tuned on, `--group narrow` problems unlike serving on which little is found.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path as Path_
 from typing import Any, NamedTuple
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads would only wait for each other
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
-from search_problems import HELD_OUT, PROBLEMS, Problem
+from bench import Bench, Spent
+from curves import plot
+from held_out import HELD_OUT
+from narrow_problems import NARROW
+from problems import Problem
+from search_problems import PROBLEMS
+from searches import SEARCHES
 
-from pytest_msprof.tuning import ConstrainedGPSampler
-from pytest_msprof.tuning.plan import TIGHTENED
-from pytest_msprof.tuning.ranking import Measured, ranked
+from pytest_msprof.tuning.ranking import Launched, winner_of
 
 SHOWN = (10, 20, 30, 50)
-STARTUP = 6
-
-
-def _constraints(trial: optuna.trial.FrozenTrial) -> Sequence[float]:
-    return tuple(trial.user_attrs.get("excess", (1.0,)))
-
-
-def _optunas_gp(seed: int) -> BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP, constraints_func=_constraints)
-
-
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "ours": lambda seed: ConstrainedGPSampler(seed=seed, constraints_func=_constraints),
-    "tpe": lambda seed: TPESampler(
-        seed=seed, multivariate=True, group=True, n_startup_trials=STARTUP, constraints_func=_constraints
-    ),
-    "optuna-gp": _optunas_gp,
-    "sobol": lambda seed: QMCSampler(seed=seed, scramble=True),
-    "random": lambda seed: RandomSampler(seed=seed),
-}
+GROUPS = {"serving": PROBLEMS, "narrow": NARROW, "held-out": (HELD_OUT,)}
+LAUNCHES = 4
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26, 20: 2.09}
+"""Seeds → the 97.5 % quantile of Student's t for their mean."""
+Array = np.ndarray[Any, Any]
 
 
 class Path(NamedTuple):
-    """What one search came to after each of its runs."""
+    """What one search came to."""
 
     worth: list[float]
-    crashes: int
+    """% of the optimum after each of the shown numbers of runs."""
+    crashed: float
+    """Share of its runs."""
+    confirmed: bool
+    broken: bool
+    """Whether what was confirmed truly breaks a limit."""
 
 
-def search(problem: Problem, name: str, seed: int, runs: int) -> Path:
-    """Run one search; return the true value of what it would recommend after each of `SHOWN`."""
-    sampler = SAMPLERS[name](seed)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial(dict(problem.default))
-    noise, measured, crashes, worth = np.random.default_rng(seed), [], 0, []
-    for done in range(1, runs + 1):
-        trial = study.ask(dict(problem.space))
-        try:
-            value, ratios = problem.measure(trial.params, noise)
-        except MemoryError:
-            crashes += 1
-            _crash(study, trial, len(problem_limits(problem)), learns=name == "ours")
-        else:
-            measured.append(Measured(trial.params, trial.distributions, value, _excess(ratios)))
-            margin = 1 - TIGHTENED if name == "ours" else 1.0
-            trial.set_user_attr("excess", [ratio / margin - 1 for ratio in ratios])
-            study.tell(trial, value)
-        if done in SHOWN:
-            worth.append(problem.worth(_recommended(measured, learns=name == "ours")))
-    return Path(worth, crashes)
+def follow(problem: Problem, name: str, seed: int, shown: Sequence[int]) -> Path:
+    """Run one search to the end of its budget, and confirm what it found."""
+    bench = Bench(problem, seed, max(shown), shown)
+    with suppress(Spent):
+        SEARCHES[name](bench, seed)
+    crashed = bench.crashes / max(bench.runs, 1)
+    bench.finish()
+    winner = _confirmed(bench)
+    worth = [100 * value / problem.optimum() for value in bench.worth]
+    return Path(worth, crashed, winner is not None, winner is not None and problem.worth(winner) == 0)
 
 
-def problem_limits(problem: Problem) -> Sequence[float]:
-    """Return one ratio a limit, for counting them."""
-    return problem.truth(**problem.default)[1]
+def _confirmed(bench: Bench) -> Mapping[str, Any] | None:
+    """Launch winner, runner-up and default afresh, and decide as a session does."""
+    candidates = list(bench.ranking())[:2]
+    if not candidates:
+        return None
+    points = [bench.problem.default, *candidates]
+    launched = [_launched(bench, number, point) for number, point in enumerate(points)]
+    chosen = winner_of([*launched[1:], launched[0]], searched=1, maximize=True)
+    return None if chosen is None else points[chosen]
 
 
-def _excess(ratios: Sequence[float]) -> Mapping[str, float]:
-    return {str(place): ratio - 1 for place, ratio in enumerate(ratios)}
-
-
-def _recommended(measured: Sequence[Measured], *, learns: bool) -> Mapping[str, Any] | None:
-    """Return the best trial that met the limits: by the posterior mean for ours, else by its one run."""
-    if learns:
-        return next((measured[place].parameters for place in ranked(measured, maximize=True)), None)
-    held = [trial for trial in measured if trial.feasible]
-    return max(held, key=lambda trial: trial.value).parameters if held else None
-
-
-def _crash(study: optuna.Study, trial: optuna.Trial, limits: int, *, learns: bool) -> None:
-    """Tell a crash as the harness does: FAIL where it is learned from, else the worst, infeasible."""
-    if learns:
-        study.tell(trial, state=TrialState.FAIL)
-        return
-    trial.set_user_attr("excess", [1.0] * limits)
-    worst = [other.value for other in study.trials if other.value is not None]
-    study.tell(trial, min(worst, default=0.0))
+def _launched(bench: Bench, number: int, point: Mapping[str, Any]) -> Launched:
+    results = bench.launches(point, LAUNCHES)
+    values = tuple(result.value for result in results)
+    return Launched(number, values, failed=0, broken=sum(result.strain > 1 for result in results))
 
 
 def main() -> None:
-    """Run every search on the same seeds and print a table a problem, and one of the means."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--problems", nargs="+", default=[problem.name for problem in PROBLEMS])
-    parser.add_argument("--samplers", nargs="+", default=["ours", "tpe", "sobol", "random"], choices=SAMPLERS)
-    parser.add_argument("--held-out", action="store_true")
-    args = parser.parse_args()
+    """Run every search on the same seeds; print a table a problem, and one of the means."""
+    args = _arguments()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    problems = [HELD_OUT] if args.held_out else [entry for entry in PROBLEMS if entry.name in args.problems]
+    problems = [problem for problem in GROUPS[args.group] if any(name in problem.name for name in args.problems)]
     shown = [runs for runs in SHOWN if runs <= args.runs]
-    means: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in args.samplers}
+    found: dict[str, list[list[Path]]] = {name: [] for name in args.searches}
     for problem in problems:
-        best = problem.optimum()
-        print(f"\n{problem.name} ({problem.crashing():.0%} of the space crashes)")
-        print(f"{'% of the optimum after':<24}" + "".join(f"{runs:>14}" for runs in shown) + f"{'crashed':>10}")
-        for name in args.samplers:
-            paths = [search(problem, name, seed, args.runs) for seed in range(args.seeds)]
-            worth = 100 / best * np.array([path.worth for path in paths])
-            means[name].append(worth)
-            print(_row(name, worth), f"{np.mean([path.crashes for path in paths]) / args.runs:>9.0%}", flush=True)
+        _header(f"{problem.name} ({problem.crashing():.0%} of the space crashes)", shown)
+        for name in args.searches:
+            found[name].append([follow(problem, name, seed, shown) for seed in range(args.seeds)])
+            print(_row(name, found[name][-1:]), flush=True)
     if len(problems) > 1:
-        print(f"\nmean of {len(problems)} problems")
-        for name, found in means.items():
-            print(_row(name, np.mean(found, axis=0)))
+        _header(f"mean of {len(problems)} problems", shown)
+        for name, paths in found.items():
+            print(_row(name, paths))
+    if args.plot:
+        curves = {name: _curve(paths) for name, paths in found.items()}
+        args.plot.write_text(plot(shown, curves, title=f"Mean of {len(problems)} problems, {args.seeds} seeds"))
 
 
-def _row(name: str, worth: np.ndarray[Any, Any]) -> str:
-    mean, error = (
-        worth.mean(axis=0),
-        1.96 * worth.std(axis=0, ddof=1) / len(worth) ** 0.5 if len(worth) > 1 else worth[0] * 0,
-    )
-    return f"{name:<24}" + "".join(f"{f'{one:.1f} ± {other:.1f}':>14}" for one, other in zip(mean, error, strict=True))
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=50, choices=SHOWN)
+    parser.add_argument("--group", default="serving", choices=GROUPS)
+    parser.add_argument("--problems", nargs="+", default=[""], help="parts of their names")
+    installed = [name for name in SEARCHES if name != "optuna-gp" or find_spec("torch")]
+    parser.add_argument("--searches", nargs="+", default=installed, choices=SEARCHES)
+    parser.add_argument("--plot", type=Path_, help="an SVG of the means over runs")
+    parser.add_argument("--quick", action="store_true", help="two analytic problems, two seeds, 20 runs: a minute")
+    args = parser.parse_args()
+    if args.quick:
+        args.seeds, args.runs, args.problems = 2, 20, ["scheduling", "edge"]
+    return args
+
+
+def _header(title: str, shown: Sequence[int]) -> None:
+    print(f"\n{title}")
+    columns = "".join(f"{runs:>14}" for runs in shown)
+    print(f"{'% of the optimum after':<24}{columns}{'crashed':>10}{'broken':>10}")
+
+
+def _row(name: str, paths: Sequence[Sequence[Path]]) -> str:
+    mean, error = _curve(paths)
+    shown = "".join(f"{f'{one:.1f} ± {other:.1f}':>14}" for one, other in zip(mean, error, strict=True))
+    every = [path for of_problem in paths for path in of_problem]
+    crashed = np.mean([path.crashed for path in every])
+    broken = sum(path.broken for path in every)
+    return f"{name:<24}{shown}{crashed:>10.0%}{f'{broken}/{sum(path.confirmed for path in every)}':>10}"
+
+
+def _curve(paths: Sequence[Sequence[Path]]) -> tuple[Array, Array]:
+    """Return the mean over problems and seeds, and half its 95 % interval over seeds."""
+    of_seeds = np.mean([[path.worth for path in of_problem] for of_problem in paths], axis=0)
+    count = len(of_seeds)
+    error = STUDENT.get(count, 1.96) * of_seeds.std(axis=0, ddof=1) / count**0.5 if count > 1 else of_seeds[0] * 0
+    return of_seeds.mean(axis=0), error
 
 
 if __name__ == "__main__":

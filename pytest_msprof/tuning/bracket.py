@@ -20,6 +20,10 @@ NARROW_MISS = 2.0
 """Strain up to which a miss may be an outlier, and one load higher has a say."""
 LEAST_STRAIN, MOST_STRAIN = 0.02, 2.0
 """What a secant sees of the strain: a queue that has no end would draw it to the other end of a bracket."""
+WORTH_A_RUN = 1.05
+"""Throughput of the least load that missed, over the best that held, below which the rest is not looked for."""
+SATURATED, MUCH_HIGHER = 1.02, 1.25
+"""Growth of the throughput, and of the load for it, at which a heavier load is not worth a run."""
 MARGIN = 0.1
 """Share of a bracket, in logarithms, that a secant stays away from its ends."""
 
@@ -30,14 +34,27 @@ class Bracket:
     The secant works on logarithms of both, where queues and batches are nearly straight. One p99
     outlier can close a bracket far below the truth, so before it closes on a narrow miss it looks
     at one load higher; if that holds, the miss is forgotten.
+
+    Where it is told the throughput, too, it ends as soon as no load can bring more than *to_beat*, or
+    much more than what held: throughput never falls as a load grows towards its limit, so what the
+    least load that missed brought is more than any load below it can bring.
     """
 
     def __init__(
-        self, start: float, *, least: float = 1.0, most: float = 4096.0, whole: bool = True, runs: int = 12
+        self,
+        start: float,
+        *,
+        least: float = 1.0,
+        most: float = 4096.0,
+        whole: bool = True,
+        runs: int = 12,
+        to_beat: float | None = None,
     ) -> None:
         self._least, self._most, self._whole, self._left = least, most, whole, runs
         self._next: float | None = self._rounded(start)
         self._strains: dict[float, float] = {}
+        self._values: dict[float, float] = {}
+        self._to_beat = to_beat
 
     @property
     def load(self) -> float | None:
@@ -54,20 +71,35 @@ class Bracket:
         """The largest load that held; the one that missed by least where none did."""
         return self.best if self.best is not None else min(self._strains, key=lambda load: self._strains[load])
 
-    def tell(self, strain: float) -> None:
-        """Report the strain under `load`: infinity where the service did not bear it at all."""
+    def tell(self, strain: float, value: float | None = None) -> None:
+        """Report the strain under `load`, infinity where the service did not bear it at all, and the throughput."""
         if self._next is None:
             raise ValueError("the bracket has closed: there is no load to tell about")
         self._strains[self._next] = strain
+        if value is not None:
+            self._values[self._next] = value
         self._forget_outliers()
         self._left -= 1
-        self._next = self._choose() if self._left > 0 else None
+        self._next = self._choose() if self._left > 0 and not self._is_decided() else None
 
     def _forget_outliers(self) -> None:
         """Drop misses below a load that held."""
         best = self.best
         if best is not None:
             self._strains = {load: strain for load, strain in self._strains.items() if load >= best or strain <= 1}
+
+    def _is_decided(self) -> bool:
+        """Say whether no further load can make a difference that matters."""
+        held = [self._values[load] for load, strain in self._strains.items() if strain <= 1 and load in self._values]
+        missed = min((load for load, strain in self._strains.items() if strain > 1), default=None)
+        if missed is not None and missed in self._values:
+            most = self._values[missed]
+            return most <= max([value * WORTH_A_RUN for value in held] + [self._to_beat or 0.0])
+        at = sorted(load for load, strain in self._strains.items() if strain <= 1 and load in self._values)
+        if len(at) < 2:  # noqa: PLR2004 - a growth needs two
+            return False
+        growth = self._values[at[-1]] / self._values[at[-2]]
+        return growth < SATURATED and at[-1] >= at[-2] * MUCH_HIGHER
 
     def _choose(self) -> float | None:
         held = self.best

@@ -120,7 +120,7 @@ class _Model:
 
     def _kernel(self, one: Array, other: Array) -> Array:
         scaled = (one[:, None, :] - other[None, :, :]) / self._lengths
-        return np.asarray(matern(scaled**2), float)
+        return np.asarray(matern(np.sum(scaled**2, axis=-1)), float)
 
 
 def _beliefs(kernel: Array, targets: Array) -> list[_Belief]:

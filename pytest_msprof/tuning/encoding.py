@@ -17,6 +17,12 @@ __all__ = ["Cube"]
 Array = NDArray[np.float64]
 WIDE = 20
 """Values beyond which neighbours are no longer one apart."""
+SQRT2 = 2**0.5
+"""Makes two different choices one apart."""
+TOGETHER = 2
+"""Parameters that a point nearby changes on average."""
+REACHES = (0.01, 0.3)
+"""Shares of an axis that it moves by."""
 ABSENT = 0.5
 """Coordinate of a parameter that a trial does not have: the middle favours no value."""
 
@@ -43,6 +49,16 @@ class Cube:
         """Return the parameters at *units*, shape ``(raw,)``; every value has an equal share of its axis."""
         return {name: axis.decode(float(unit)) for (name, axis), unit in zip(self._axes.items(), units, strict=True)}
 
+    def towards(self, home: Mapping[str, Any], units: Array, share: float) -> dict[str, Any]:
+        """Return the parameters at *units* pulled towards *home*, as far as that has them.
+
+        Numbers and lists keep *share* of their distance, other choices differ with that probability.
+        """
+        return {
+            name: axis.towards(home[name], float(unit), share) if name in home else axis.decode(float(unit))
+            for (name, axis), unit in zip(self._axes.items(), units, strict=True)
+        }
+
     def neighbours(self, parameters: Mapping[str, Any], generator: np.random.Generator) -> list[dict[str, Any]]:
         """Return *parameters* with one of them changed: a step up, a step down, and anywhere."""
         found = []
@@ -51,6 +67,24 @@ class Cube:
             steps = (here - axis.step, here + axis.step, here + generator.normal(0, 0.1), generator.random())
             found += [{**parameters, name: axis.decode(unit)} for unit in steps if 0 <= unit <= 1]
         return found
+
+    def nearby(self, parameters: Mapping[str, Any], generator: np.random.Generator, count: int) -> list[dict[str, Any]]:
+        """Return *count* points that differ from *parameters* in two parameters or so, by a little or by much."""
+        known = [name for name in self._axes if name in parameters]
+        moved = generator.random((count, len(known))) < TOGETHER / max(len(known), 1)
+        reach = REACHES[0] * (REACHES[1] / REACHES[0]) ** generator.random((count, 1))
+        steps, anywhere = reach * generator.standard_normal(moved.shape), generator.random(moved.shape)
+        return [
+            {
+                **parameters,
+                **{
+                    name: self._axes[name].moved(parameters[name], float(step), float(unit))
+                    for name, moves, step, unit in zip(known, *row, strict=True)
+                    if moves
+                },
+            }
+            for row in zip(moved, steps, anywhere, strict=True)
+        ]
 
 
 _MISSING = object()
@@ -99,7 +133,9 @@ class _Axis:
     def encode(self, value: Any) -> list[float]:
         """Return the coordinates of *value* for the model."""
         if self.kind == "enum" and self.choices is not None:
-            return [ABSENT if value is _MISSING else float(choice == value) for choice in self.choices]
+            return [ABSENT if value is _MISSING else float(choice == value) / SQRT2 for choice in self.choices]
+        if value is not _MISSING and self.choices is not None and len(self.choices) > 1:
+            return [self.choices.index(value) / (len(self.choices) - 1)]
         return [ABSENT if value is _MISSING else self.unit(value)]
 
     def decode(self, unit: float) -> Any:
@@ -111,6 +147,18 @@ class _Axis:
         found = math.exp(at) if self.log else at
         found = min(max(found, self.low), self.high)
         return min(max(round(found), int(self.low)), int(self.high)) if self.kind == "int" else found
+
+    def moved(self, value: Any, step: float, unit: float) -> Any:
+        """Return the value a *step* away; where values have no order, the one at *unit*."""
+        at = unit if self.kind == "enum" or self.choices is not None else self.unit(value) + step
+        return self.decode(min(max(at, 0.0), 1.0))
+
+    def towards(self, home: Any, unit: float, share: float) -> Any:
+        """Return the value at *unit* pulled towards *home*."""
+        if self.choices is not None and (self.kind == "enum" or len(self.choices) < 3):  # noqa: PLR2004 - two ends
+            return self.decode(unit / share) if unit < share else home
+        here = self.unit(home)
+        return self.decode(here + share * (unit - here))
 
     def _span(self) -> tuple[float, float]:
         """Return the ends of the line; a whole number owns half a step on either side."""

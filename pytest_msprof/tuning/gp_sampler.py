@@ -33,9 +33,15 @@ BATCHES = 4
 """Times that candidates are drawn where most of the cube may not be proposed."""
 FEW = 64
 """Candidates over the whole cube that are enough."""
-SECOND_RING = 256
-"""Candidates two steps away from the best."""
+NEARBY = 96
+"""Candidates around each of the best that differ in two parameters or so."""
 DESIGN_CANDIDATES = 256
+REACH = 0.6
+"""Share of the way from a configuration that works to the rest of the cube that the first points go."""
+MARGIN = 1.0
+"""Deviations of one run's noise that a metric should stay away from its limit: the winner must hold it again."""
+SURE = 0.5
+"""Probability of that from which a measured configuration is one to improve on."""
 CAUTION = 2
 """Power of the probability of no crash: a crash teaches less than a miss, and costs as much."""
 NO_CRASH = {TIMEOUT, CLIENT_ERRORS, PORT_IN_USE}
@@ -96,7 +102,7 @@ class ConstrainedGPSampler(BaseSampler):
         tried = [other.params for other in trials if "interrupted" not in other.user_attrs and other.params]
         refused = [other.params for other in trials if "refused" in other.user_attrs and other.params]
         if len(tried) < self._startup or not any(map(_is_measured, finished)):
-            return self._farthest(cube, [*tried, *refused], generator)
+            return self._farthest(cube, [*tried, *refused], generator, _home(finished))
         return self._best(study, cube, finished, [*tried, *refused], generator)
 
     def sample_independent(
@@ -132,18 +138,24 @@ class ConstrainedGPSampler(BaseSampler):
         at = cube.encode(candidates)
         merit = model.survives(at) ** CAUTION
         if np.any(feasible):
-            best = float(np.max(model.mean(points[feasible])))
-            merit *= model.feasible(at) * model.improvement(at, best)
+            surely = feasible & (model.feasible(points, MARGIN) >= SURE)
+            best = float(np.max(model.mean(points[surely if np.any(surely) else feasible])))
+            merit *= model.feasible(at, MARGIN) * model.improvement(at, best)
             self.expected_gain = float(np.max(merit)) / (1.0 if told.min() > 0 else abs(best) or 1.0)
         else:
             merit *= model.improvement(at, float(np.max(values)))
         return candidates[int(np.argmax(merit))]
 
     def _farthest(
-        self, cube: Cube, taken: Sequence[Mapping[str, Any]], generator: np.random.Generator
+        self,
+        cube: Cube,
+        taken: Sequence[Mapping[str, Any]],
+        generator: np.random.Generator,
+        home: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return the point of a Sobol set that lies farthest from all that were taken (maximin)."""
-        drawn = [cube.from_units(units) for units in _sobol(cube.raw, DESIGN_CANDIDATES, generator)]
+        """Return the point of a Sobol set, pulled towards *home*, that is farthest from all taken (maximin)."""
+        spread = _sobol(cube.raw, DESIGN_CANDIDATES, generator)
+        drawn = [cube.towards(home or {}, units, REACH) for units in spread]
         candidates = self._proposable(cube, drawn) or drawn
         if not taken:
             return candidates[0]
@@ -159,9 +171,8 @@ class ConstrainedGPSampler(BaseSampler):
     ) -> list[dict[str, Any]]:
         """Return points over the whole cube and around the best, none of which was tried."""
         near = [point for centre in centres for point in cube.neighbours(centre, generator)]
-        starts = generator.choice(len(near), size=min(len(near), SECOND_RING // (4 * cube.raw) + 1), replace=False)
-        second = [point for place in starts for point in cube.neighbours(near[place], generator)]
-        found = self._proposable(cube, [*near, *second], taken)
+        further = [point for centre in centres for point in cube.nearby(centre, generator, NEARBY)]
+        found = self._proposable(cube, [*near, *further], taken)
         for _ in range(BATCHES):
             drawn = [cube.from_units(units) for units in _sobol(cube.raw, CANDIDATES, generator)]
             wide = self._proposable(cube, drawn, [*taken, *found])
@@ -196,6 +207,11 @@ class ConstrainedGPSampler(BaseSampler):
 
 def _is_measured(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and trial.value is not None
+
+
+def _home(trials: Sequence[FrozenTrial]) -> Mapping[str, Any] | None:
+    """Return the first configuration that works, usually the default: what is far from it crashes more often."""
+    return next((trial.params for trial in trials if _is_measured(trial)), None)
 
 
 def _teaches(trial: FrozenTrial) -> bool:

@@ -20,6 +20,8 @@ RATE_SPAN = 256.0
 ROUNDS = 3
 """Times that each place of a closed loop is filled at least: fewer say nothing about a crowd."""
 DOUBLING = 2.0
+THROUGHPUT = "throughput"
+"""What the names of objectives have in common that grow with the load."""
 SATURATED = 1.02
 """Growth of the throughput for twice the load below which a sweep has seen enough."""
 
@@ -133,12 +135,17 @@ class OneLoad(LoadSearch):
 
 
 class LargestLoad(LoadSearch):
-    """Finds the largest load that meets the tightened limits."""
+    """Finds the largest load that meets the tightened limits, as far as it can bring more than *to_beat*."""
 
-    def __init__(self, plan: TunePlan, start: float | None = None) -> None:
+    def __init__(self, plan: TunePlan, start: float | None = None, to_beat: float | None = None) -> None:
         super().__init__(plan)
-        whole = self.axis.name == "concurrency"
-        self._bracket = Bracket(start or self.axis.start, least=self.axis.least, most=self.axis.most, whole=whole)
+        self._bracket = Bracket(
+            start or self.axis.start,
+            least=self.axis.least,
+            most=self.axis.most,
+            whole=self.axis.name == "concurrency",
+            to_beat=to_beat,
+        )
 
     @property
     def load(self) -> float | None:
@@ -146,7 +153,9 @@ class LargestLoad(LoadSearch):
         return self._bracket.load
 
     def _go_on(self) -> None:
-        self._bracket.tell(self.seen[-1].strain)
+        last = self.seen[-1]
+        grows = THROUGHPUT in self.plan.objective  # with the load, as a latency, an energy or a goodput need not
+        self._bracket.tell(last.strain, last.metrics[self.plan.objective] if grows else None)
 
     @property
     def answer(self) -> Seen:
@@ -203,10 +212,13 @@ class Sweep(LoadSearch):
         return max(held, key=lambda seen: sign * seen.metrics[self.plan.objective])
 
 
-def make_loads(plan: TunePlan, *, start: float | None = None) -> LoadSearch:
-    """Return the loads of a trial of *plan*; a bracket begins at *start*, the best load known."""
+def make_loads(plan: TunePlan, *, start: float | None = None, to_beat: float | None = None) -> LoadSearch:
+    """Return the loads of a trial of *plan*.
+
+    A bracket begins at *start*, the best load known, and gives up what cannot bring more than *to_beat*.
+    """
     if plan.load == "max_under_slo":
-        return LargestLoad(plan, start)
+        return LargestLoad(plan, start, to_beat)
     if plan.load == "sweep":
         return Sweep(plan)
     return OneLoad(plan, plan.workload)

@@ -13,6 +13,7 @@ from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import Confirmation, StudySummary, TrialRecord
 from pytest_msprof.tuning.effects import effects
 from pytest_msprof.tuning.plan import Role, TunePlan
+from pytest_msprof.tuning.ranking import Launched, winner_of
 from pytest_msprof.tuning.stopping import failure_classes
 from pytest_msprof.tuning.study import TuneStudy
 from pytest_msprof.tuning.untried import untried
@@ -134,14 +135,11 @@ def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapp
     searched = ranking.get("winner")
     if searched is None or all(entry.number != searched for entry in confirmations):
         return searched
-    held = [
-        entry for entry in confirmations if entry.runs and 2 * (entry.broken + len(entry.failures)) < _launches(entry)
+    launched = [
+        Launched(entry.number, _values(entry, plan.objective), len(entry.failures), entry.broken)
+        for entry in confirmations
     ]
-    if not held:
-        return None
-    candidates = [entry for entry in held if entry.role != "default" or searched == 0] or held
-    sign = 1 if plan.maximize else -1
-    return max(candidates, key=lambda entry: sign * _mean(entry, plan.objective)).number
+    return winner_of(launched, searched, maximize=plan.maximize)
 
 
 def _launches(confirmation: Confirmation) -> int:
@@ -155,9 +153,8 @@ def _launched(plan: TunePlan, confirmations: Sequence[Confirmation]) -> dict[int
     }
 
 
-def _mean(confirmation: Confirmation, name: str) -> float:
-    values = [run.value(run.as_objective(name)) for run in confirmation.runs]
-    return sum(values) / len(values)
+def _values(confirmation: Confirmation, name: str) -> tuple[float, ...]:
+    return tuple(run.value(run.as_objective(name)) for run in confirmation.runs)
 
 
 def _role(confirmations: Sequence[Confirmation], number: int | None) -> Confirmation | None:

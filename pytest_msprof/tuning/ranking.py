@@ -14,7 +14,7 @@ from pytest_msprof.tuning.surrogate import Surrogate, scores
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Measured", "ranked", "union"]
+__all__ = ["Launched", "Measured", "ranked", "union", "winner_of"]
 
 FEW = 6
 """Trials below which there is nothing to learn from neighbours."""
@@ -63,6 +63,36 @@ def union(spaces: Any) -> dict[str, BaseDistribution]:
     """
     found = {name: entry for space in spaces for name, entry in space.items() if not entry.single()}
     return dict(sorted(found.items()))
+
+
+class Launched(NamedTuple):
+    """What fresh launches of one trial came to."""
+
+    number: int
+    """The trial's; 0 is the default."""
+    values: tuple[float, ...]
+    """The objective of each launch that was measured."""
+    failed: int
+    broken: int
+    """Measured launches that missed a limit."""
+
+    @property
+    def held(self) -> bool:
+        """Whether more than half of all launches were measured and met every limit."""
+        return bool(self.values) and 2 * (self.broken + self.failed) < len(self.values) + self.failed
+
+
+def winner_of(launched: Sequence[Launched], searched: int, *, maximize: bool) -> int | None:
+    """Return the number of the trial to recommend: the best mean of those that held, None where none did.
+
+    The default is recommended only where nothing else held, or where it is what the search found best
+    (*searched*): whether another one is really better than it is asked later, with an interval.
+    """
+    held = [entry for entry in launched if entry.held]
+    candidates = [entry for entry in held if entry.number or not searched] or held
+    sign = 1 if maximize else -1
+    best = max(candidates, key=lambda entry: sign * sum(entry.values) / len(entry.values), default=None)
+    return None if best is None else best.number
 
 
 def _order(place: int, mean: NDArray[np.float64], sure: NDArray[np.float64]) -> tuple[float, float, int]:

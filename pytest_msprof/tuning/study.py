@@ -289,11 +289,12 @@ class TuneStudy:
         plan = self.plan
         if plan.load == "fixed":
             return OneLoad(plan, plan.workload)
-        known = {record.number: record.load for record in self.records() if record.load is not None}
+        known = {record.number: record for record in self.records() if record.load is not None}
         if confirmed is not None:
-            found = known.get(confirmed)
+            found = known[confirmed].load if confirmed in known else None
             return OneLoad(plan, plan.workload if found is None else Axis.of(plan.workload).at(found))
-        return make_loads(plan, start=known.get(self.ranking().get("winner", -1)))
+        best = known.get(self.ranking().get("winner", -1))
+        return make_loads(plan, start=best.load, to_beat=best.value) if best else make_loads(plan)
 
     def tell(
         self, proposal: Proposal, run: Run, *, load: float | None = None, seen: Sequence[Seen] = ()
@@ -306,7 +307,8 @@ class TuneStudy:
         metrics = self.plan.measure(run)
         if proposal.told:
             return metrics
-        for name, excess in self.plan.tightened(metrics).items():
+        judged = self.plan.violations if self._is_ours() else self.plan.tightened
+        for name, excess in judged(metrics).items():
             proposal.trial.set_constraint(name, excess)
         proposal.trial.set_constraint(STARTS, -1.0)
         others = [entry.run.id for entry in seen if entry.run.id != run.id]
@@ -339,9 +341,7 @@ class TuneStudy:
             "before_load": before_load,
             "duration": time.monotonic() - proposal.asked_at,
         }
-        from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
-
-        if isinstance(self._study.sampler, ConstrainedGPSampler):
+        if self._is_ours():
             self._finish(proposal, facts, value=None)
             return
         proposal.trial.set_constraint(STARTS, 1.0)
@@ -357,6 +357,12 @@ class TuneStudy:
         if not proposal.told:
             proposal.told = True
             self._log.refuse(proposal.trial, STOPPED if again else "interrupted")
+
+    def _is_ours(self) -> bool:
+        """Say whether the sampler is ours: it learns from crashes, and keeps from the limits what noise asks for."""
+        from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
+
+        return isinstance(self._study.sampler, ConstrainedGPSampler)
 
     def _finish(self, proposal: Proposal, facts: Mapping[str, Any], *, value: float | None) -> None:
         proposal.told = True

@@ -14,7 +14,7 @@ __all__ = ["Surrogate", "missed_by", "scores"]
 
 Array = NDArray[np.float64]
 
-LEAST = 1e-6
+LEAST = 1e-12
 """A probability below this counts as this: no region is ever given up for good."""
 
 
@@ -54,14 +54,14 @@ class Surrogate:
         """Return what the objective is expected to be."""
         return np.asarray(self.objective.predict(at)[0], float)
 
-    def feasible(self, at: Array) -> Array:
-        """Return the probability that every constraint is met."""
+    def feasible(self, at: Array, margin: float = 0.0) -> Array:
+        """Return the probability that every constraint is met, with *margin* deviations of one run's noise to spare."""
         from scipy.special import ndtr
 
         found = np.ones(len(at))
         for process in self.constraints:
             mean, deviation = process.predict(at)
-            found *= np.maximum(ndtr(-mean / deviation), LEAST)
+            found *= np.maximum(ndtr(-(mean + margin * process.noise) / deviation), LEAST)
         return found
 
     def survives(self, at: Array) -> Array:

@@ -108,3 +108,32 @@ def test_every_load_lies_within_the_bounds_and_is_asked_once(edge, start, power,
     assert len(set(loads)) == len(loads) <= 12
     assert not whole or all(load == int(load) for load in loads)
     assert bracket.answer in loads
+
+
+def test_a_load_that_misses_and_brings_no_more_than_the_best_ends_it():
+    bracket = Bracket(64, to_beat=100.0)
+    bracket.tell(1.4, 90.0)
+    assert bracket.load is None
+    assert bracket.answer == 64
+
+
+def test_a_load_that_misses_and_brings_more_is_followed_down():
+    bracket = Bracket(64, to_beat=100.0)
+    bracket.tell(1.4, 150.0)
+    assert bracket.load is not None
+    assert bracket.load < 64
+
+
+def test_it_ends_where_the_throughput_stands_still_between_what_held_and_what_missed():
+    bracket = Bracket(16)
+    bracket.tell(0.5, 100.0)
+    bracket.tell(1.5, 104.0)
+    assert bracket.load is None
+    assert bracket.best == 16
+
+
+def test_it_ends_where_much_more_load_brings_no_more():
+    bracket = Bracket(16)
+    bracket.tell(0.2, 100.0)
+    bracket.tell(0.4, 101.0)
+    assert bracket.load is None

@@ -129,7 +129,7 @@ def test_the_gradient_of_the_model_is_its_derivative():
     values = np.sin(5 * points[:, 0]) + points[:, 1]
     squares = (points[:, None] - points[None]) ** 2
     targets = (values - values.mean()) / values.std()
-    at = np.array([-0.5, 0.1, 0.3, -2.0])
+    at = np.array([-0.5, 0.1, 0.3, -1.0, 0.2, -2.0])
     found = check_grad(lambda x: _loss(x, squares, targets)[0], lambda x: _loss(x, squares, targets)[1], at)
     assert found < 1e-4
 

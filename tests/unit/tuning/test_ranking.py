@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optuna.distributions import FloatDistribution
 
-from pytest_msprof.tuning.ranking import Measured, ranked
+from pytest_msprof.tuning.ranking import Launched, Measured, ranked, winner_of
 
 LINE = {"x": FloatDistribution(0.0, 1.0)}
 
@@ -40,3 +40,11 @@ def test_a_trial_that_met_its_limit_by_luck_comes_behind_those_that_meet_it_sure
 
 def test_what_missed_a_limit_is_no_candidate():
     assert ranked([measured(0.1, 3.0, excess=0.1)], maximize=True) == []
+
+
+def test_the_best_of_those_that_held_wins_and_the_default_only_alone():
+    held, lucky, default = Launched(3, (5.0, 5.0), 0, 0), Launched(7, (9.0, 9.0), 0, 1), Launched(0, (6.0, 6.0), 0, 0)
+    assert winner_of([held, lucky, default], 3, maximize=True) == 3
+    assert winner_of([lucky, default], 7, maximize=True) == 0
+    assert winner_of([lucky], 7, maximize=True) is None
+    assert winner_of([held, default], 0, maximize=True) == 0

@@ -1,0 +1,142 @@
+"""Every search that the benchmark compares, as a function that measures until its budget is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import optuna
+from bench import Bench, Result
+from comparators import brute, quick, swarm
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from problems import LOAD
+
+from pytest_msprof.tuning import ConstrainedGPSampler
+from pytest_msprof.tuning.bracket import Bracket
+from pytest_msprof.tuning.plan import TIGHTENED
+from pytest_msprof.tuning.ranking import Measured, ranked
+
+__all__ = ["SEARCHES"]
+
+STARTUP = 6
+
+
+def _constraints(trial: FrozenTrial) -> Sequence[float]:
+    return tuple(trial.user_attrs.get("excess", (1.0,)))
+
+
+def _ours(seed: int) -> BaseSampler:
+    return ConstrainedGPSampler(seed=seed, constraints_func=_constraints)
+
+
+def _optunas_gp(seed: int) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP, constraints_func=_constraints)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=STARTUP, constraints_func=_constraints)
+
+
+def sampled(make: Callable[[int], BaseSampler], bench: Bench, seed: int) -> None:
+    """Let a sampler of Optuna's choose configuration and load; a crash is told as the harness tells it."""
+    study = _study(make(seed))
+    learns = isinstance(study.sampler, ConstrainedGPSampler)
+    study.enqueue_trial(dict(bench.problem.default))
+    measured: list[Measured] = []
+    if learns:
+        bench.ranking = lambda: _ranked(measured)
+    while True:
+        trial = study.ask(dict(bench.problem.space))
+        try:
+            found = bench.run(trial.params)
+        except MemoryError:
+            _crash(study, trial, learns=learns)
+            continue
+        _tell(study, trial, found, measured)
+
+
+def _study(sampler: BaseSampler) -> optuna.Study:
+    return optuna.create_study(direction="maximize", sampler=sampler)
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, found: Result, measured: list[Measured]) -> None:
+    excess = {str(place): ratio - 1 for place, ratio in enumerate(found.ratios)}
+    measured.append(Measured(trial.params, trial.distributions, found.value, excess))
+    trial.set_user_attr("excess", list(excess.values()))
+    study.tell(trial, found.value)
+
+
+def _crash(study: optuna.Study, trial: optuna.Trial, *, learns: bool) -> None:
+    if learns:
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    trial.set_user_attr("excess", [1.0, 1.0])
+    worst = [other.value for other in study.trials if other.value is not None]
+    study.tell(trial, min(worst, default=0.0))
+
+
+def _ranked(measured: Sequence[Measured]) -> list[Mapping[str, Any]]:
+    return [measured[place].parameters for place in ranked(measured, maximize=True)]
+
+
+def bracketed(bench: Bench, seed: int) -> None:
+    """Search configurations with our sampler; find the largest load of each on its live service."""
+    problem = bench.problem
+    if LOAD not in problem.space:
+        sampled(_ours, bench, seed)
+        return
+    space = {name: entry for name, entry in problem.space.items() if name != LOAD}
+    study, measured, loads = _study(_ours(seed)), list[Measured](), list[int]()
+    study.enqueue_trial({name: value for name, value in problem.default.items() if name != LOAD})
+
+    def ranking() -> list[Mapping[str, Any]]:
+        order = ranked(measured, maximize=True)
+        return [{**measured[place].parameters, LOAD: loads[place]} for place in order]
+
+    bench.ranking = ranking
+    while True:
+        trial = study.ask(space)
+        best = ranking()
+        start = best[0][LOAD] if best else problem.default[LOAD]
+        try:
+            load, found = _largest_load(bench, trial.params, start, _value_of(measured, loads, best))
+        except MemoryError:
+            _crash(study, trial, learns=True)
+            continue
+        loads.append(load)
+        _tell(study, trial, found, measured)
+
+
+def _value_of(measured: Sequence[Measured], loads: Sequence[int], best: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return what the best configuration so far brought, None where there is none."""
+    if not best:
+        return None
+    known = [{**trial.parameters, LOAD: load} for trial, load in zip(measured, loads, strict=True)]
+    return measured[known.index(dict(best[0]))].value
+
+
+def _largest_load(
+    bench: Bench, parameters: Mapping[str, Any], start: float, to_beat: float | None
+) -> tuple[int, Result]:
+    entry: Any = bench.problem.space[LOAD]
+    bracket = Bracket(start, least=entry.low, most=entry.high, to_beat=to_beat)
+    seen: dict[float, Result] = {}
+    while (load := bracket.load) is not None:
+        seen[load] = bench.run({**parameters, LOAD: round(load)})
+        bracket.tell(seen[load].strain / (1 - TIGHTENED), seen[load].value)
+    return round(bracket.answer), seen[bracket.answer]
+
+
+SEARCHES: dict[str, Callable[[Bench, int], None]] = {
+    "auto, load inside": bracketed,
+    "auto": partial(sampled, _ours),
+    "optuna-gp": partial(sampled, _optunas_gp),
+    "tpe": partial(sampled, _tpe),
+    "sobol": partial(sampled, lambda seed: QMCSampler(seed=seed, scramble=True)),
+    "random": partial(sampled, lambda seed: RandomSampler(seed=seed)),
+    "pso": swarm,
+    "quick": quick,
+    "brute": brute,
+}
