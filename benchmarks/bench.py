@@ -33,7 +33,8 @@ class Bench:
     """A problem with a budget: each run costs one, whether it crashes or not."""
 
     def __init__(self, problem: Problem, seed: int, runs: int, shown: Sequence[int]) -> None:
-        self.problem, self.runs, self.crashes = problem, 0, 0
+        self.problem, self.runs = problem, 0
+        self.crashed: list[Mapping[str, Any]] = []
         self.results: list[Result] = []
         self.ranking: Callable[[], Sequence[Mapping[str, Any]]] = lambda: ranking_of(self.results)
         """What the search would recommend now, the best first; without more, the best runs that met the limits."""
@@ -51,7 +52,7 @@ class Bench:
         try:
             value, ratios = self.problem.measure(parameters, self._noise)
         except MemoryError:
-            self.crashes += 1
+            self.crashed.append(dict(parameters))
             raise
         self.results.append(Result(dict(parameters), value, ratios))
         return self.results[-1]
@@ -62,7 +63,7 @@ class Bench:
 
     def finish(self) -> None:
         """Let what is recommended now stand for all runs that were not made."""
-        self.runs = max(self.runs, *self._shown)
+        self.runs = max([self.runs, *self._shown])
         self._look()
 
     def _look(self) -> None:

@@ -61,7 +61,7 @@ def follow(problem: Problem, name: str, seed: int, shown: Sequence[int]) -> Path
     bench = Bench(problem, seed, max(shown), shown)
     with suppress(Spent):
         SEARCHES[name](bench, seed)
-    crashed = bench.crashes / max(bench.runs, 1)
+    crashed = len(bench.crashed) / max(bench.runs, 1)
     bench.finish()
     winner = _confirmed(bench)
     worth = [100 * value / problem.optimum() for value in bench.worth]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import optuna
-from bench import Bench, Result
+from bench import Bench, Result, Spent
 from comparators import brute, quick, swarm
 from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from problems import LOAD
+from problems import LOAD, Found, Problem
 
 from pytest_msprof.tuning import ConstrainedGPSampler
 from pytest_msprof.tuning.bracket import Bracket
 from pytest_msprof.tuning.plan import TIGHTENED
+from pytest_msprof.tuning.prior import Earlier
 from pytest_msprof.tuning.ranking import Measured, ranked
 
 __all__ = ["SEARCHES"]
@@ -57,15 +60,48 @@ def sampled(make: Callable[[int], BaseSampler], bench: Bench, seed: int) -> None
         _tell(study, trial, found, measured)
 
 
+def warmed(bench: Bench, seed: int) -> None:
+    """Search as `sampled` does, after a study of 30 runs of heavier requests on a slower machine."""
+    before = Bench(_heavier(bench.problem), seed + 1000, 30, ())
+    with suppress(Spent):
+        sampled(_ours, before, seed)
+    earlier = [
+        *(Earlier(found.parameters, found.value, _excess(found)) for found in before.results),
+        *(Earlier(parameters, None, {}) for parameters in before.crashed),
+    ]
+
+    def make(seed: int) -> BaseSampler:
+        sampler = ConstrainedGPSampler(seed=seed, constraints_func=_constraints)
+        sampler.earlier = earlier
+        return sampler
+
+    sampled(make, bench, seed)
+
+
+def _heavier(problem: Problem) -> Problem:
+    """Return *problem* where a request weighs as much as one and a half, on a machine of 0.7 times the speed."""
+
+    def truth(**parameters: Any) -> Found:
+        load = {LOAD: round(1.5 * parameters[LOAD])} if LOAD in parameters else {}
+        value, ratios = problem.truth(**{**parameters, **load})
+        return 0.7 * value, tuple(ratio / 0.7 for ratio in ratios)
+
+    return replace(problem, name=f"{problem.name}, heavier", truth=truth)
+
+
 def _study(sampler: BaseSampler) -> optuna.Study:
     return optuna.create_study(direction="maximize", sampler=sampler)
 
 
 def _tell(study: optuna.Study, trial: optuna.Trial, found: Result, measured: list[Measured]) -> None:
-    excess = {str(place): ratio - 1 for place, ratio in enumerate(found.ratios)}
+    excess = _excess(found)
     measured.append(Measured(trial.params, trial.distributions, found.value, excess))
     trial.set_user_attr("excess", list(excess.values()))
     study.tell(trial, found.value)
+
+
+def _excess(found: Result) -> dict[str, float]:
+    return {str(place): ratio - 1 for place, ratio in enumerate(found.ratios)}
 
 
 def _crash(study: optuna.Study, trial: optuna.Trial, *, learns: bool) -> None:
@@ -132,6 +168,7 @@ def _largest_load(
 SEARCHES: dict[str, Callable[[Bench, int], None]] = {
     "auto, load inside": bracketed,
     "auto": partial(sampled, _ours),
+    "auto, warm start": warmed,
     "optuna-gp": partial(sampled, _optunas_gp),
     "tpe": partial(sampled, _tpe),
     "sobol": partial(sampled, lambda seed: QMCSampler(seed=seed, scramble=True)),

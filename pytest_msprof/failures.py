@@ -11,6 +11,7 @@ __all__ = [
     "CRASHED_UNDER_LOAD",
     "DOES_NOT_START",
     "MODEL_NOT_FOUND",
+    "NO_CRASH",
     "OUT_OF_MEMORY",
     "PORT_IN_USE",
     "TIMEOUT",
@@ -27,6 +28,8 @@ DOES_NOT_START = "does not start"
 CRASHED_UNDER_LOAD = "crashed under load"
 TIMEOUT = "timeout"
 CLIENT_ERRORS = "client errors"
+NO_CRASH = frozenset({TIMEOUT, CLIENT_ERRORS, PORT_IN_USE})
+"""Failures that say nothing about the memory or the options of a configuration."""
 
 LONGEST_CAUSE = 400
 USAGE_ERROR = 2

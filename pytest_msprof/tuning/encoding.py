@@ -45,6 +45,14 @@ class Cube:
         ]
         return np.array(rows, float).reshape(len(trials), self.dimensions)
 
+    def holds(self, parameters: Mapping[str, Any]) -> bool:
+        """Say whether every choice among *parameters* is one of its list; numbers beyond a bound count as at it."""
+        return all(
+            axis.choices is None or parameters[name] in axis.choices
+            for name, axis in self._axes.items()
+            if name in parameters
+        )
+
     def from_units(self, units: Array) -> dict[str, Any]:
         """Return the parameters at *units*, shape ``(raw,)``; every value has an equal share of its axis."""
         return {name: axis.decode(float(unit)) for (name, axis), unit in zip(self._axes.items(), units, strict=True)}

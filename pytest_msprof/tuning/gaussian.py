@@ -15,6 +15,8 @@ Array = NDArray[np.floating]
 SQRT5 = 5**0.5
 JITTER = 1e-8
 FIT_STEPS = 40
+LEAST_CHANGE = 0.2
+"""Deviation of what changed since an earlier process, in units of that one's, that is believed at least."""
 
 
 class Prior(NamedTuple):
@@ -56,14 +58,21 @@ class GaussianProcess:
     weights: Array
     centre: float
     scale: float
+    before: Self | None = None
+    """The process whose mean this one departs from."""
 
     @classmethod
-    def fit(cls, points: Array, values: Array) -> Self:
-        """Fit to *values*, shape ``(n,)``, at *points* of the unit cube, shape ``(n, d)``."""
+    def fit(cls, points: Array, values: Array, before: Self | None = None) -> Self:
+        """Fit to *values*, shape ``(n,)``, at *points* of the unit cube, shape ``(n, d)``.
+
+        With an earlier process *before*, what is fitted is how far the values are from its mean.
+        """
         from scipy.optimize import minimize
 
-        centre, scale = float(np.mean(values)), float(np.std(values)) or 1.0
-        targets = (values - centre) / scale
+        rest = values if before is None else values - before.predict(points)[0]
+        centre, scale = float(np.mean(rest)), float(np.std(rest))
+        scale = max(scale, LEAST_CHANGE * before.scale) if before is not None else scale or 1.0
+        targets = (rest - centre) / scale
         squares = (points[:, None, :] - points[None, :, :]) ** 2
         priors = _priors(points.shape[1])
         found = minimize(
@@ -80,7 +89,7 @@ class GaussianProcess:
         kernel += apart * np.mean(matern(squares / np.square(lengths)), axis=-1)
         factor = np.linalg.cholesky(kernel + (noise**2 + JITTER) * np.eye(len(points)))
         weights = np.linalg.solve(factor.T, np.linalg.solve(factor, targets))
-        return cls(points, np.array(lengths), together, apart, scale * noise, factor, weights, centre, scale)
+        return cls(points, np.array(lengths), together, apart, scale * noise, factor, weights, centre, scale, before)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the function at *points*, shape ``(m, d)``."""
@@ -88,7 +97,10 @@ class GaussianProcess:
         cross = self.together * matern(np.sum(scaled, axis=-1)) + self.apart * np.mean(matern(scaled), axis=-1)
         solved = np.linalg.solve(self.factor, cross.T)
         variance = np.maximum(self.together + self.apart - np.sum(solved**2, axis=0), 1e-12)
-        return self.centre + self.scale * (cross @ self.weights), self.scale * np.sqrt(variance)
+        mean = self.centre + self.scale * (cross @ self.weights)
+        if self.before is not None:
+            mean = mean + self.before.predict(points)[0]
+        return mean, self.scale * np.sqrt(variance)
 
 
 def _priors(dimensions: int) -> list[Prior]:

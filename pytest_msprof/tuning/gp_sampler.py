@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from pytest_msprof.failures import CLIENT_ERRORS, PORT_IN_USE, TIMEOUT
+from pytest_msprof.failures import NO_CRASH
 from pytest_msprof.tuning.encoding import Cube
 from pytest_msprof.tuning.ranking import union
 from pytest_msprof.tuning.surrogate import Surrogate, missed_by, scores
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+    from pytest_msprof.tuning.prior import Earlier
 
 __all__ = ["ConstrainedGPSampler"]
 
@@ -44,8 +46,10 @@ SURE = 0.5
 """Probability of that from which a measured configuration is one to improve on."""
 CAUTION = 2
 """Power of the probability of no crash: a crash teaches less than a miss, and costs as much."""
-NO_CRASH = {TIMEOUT, CLIENT_ERRORS, PORT_IN_USE}
-"""Failures that say nothing about the memory or the options of a configuration."""
+SURELY_MET = -0.9
+"""Excess of a limit of which an earlier trial says nothing: far from it, and finite on a logarithmic scale."""
+ENOUGH = 6
+"""Measured trials of an earlier study from which its model says more than nothing."""
 
 
 class ConstrainedGPSampler(BaseSampler):
@@ -77,6 +81,11 @@ class ConstrainedGPSampler(BaseSampler):
         """Makes of a candidate the parameters that a trial would really have; None where it may not be proposed."""
         self.value_of: Callable[[FrozenTrial], float] | None = None
         """Says what counts as the value of a trial that was measured; None for the one that Optuna keeps."""
+        self.earlier: Sequence[Earlier] = ()
+        """Trials of an earlier study of another workload or machine: its model is where the new one begins.
+
+        The space is then not filled first, and what is modelled is how far the new trials are from the old model.
+        """
 
     def reseed_rng(self) -> None:
         """Take other random numbers than the sampler this one was copied from."""
@@ -101,7 +110,8 @@ class ConstrainedGPSampler(BaseSampler):
         cube = Cube(search_space)
         tried = [other.params for other in trials if "interrupted" not in other.user_attrs and other.params]
         refused = [other.params for other in trials if "refused" in other.user_attrs and other.params]
-        if len(tried) < self._startup or not any(map(_is_measured, finished)):
+        startup = 1 if len(self._measured_before(cube)) >= ENOUGH else self._startup
+        if len(tried) < startup or not any(map(_is_measured, finished)):
             return self._farthest(cube, [*tried, *refused], generator, _home(finished))
         return self._best(study, cube, finished, [*tried, *refused], generator)
 
@@ -121,9 +131,10 @@ class ConstrainedGPSampler(BaseSampler):
     ) -> dict[str, Any]:
         measured = [other for other in finished if _is_measured(other)]
         told = np.array([self.value_of(other) if self.value_of else other.value for other in measured], float)
-        values = scores(told, maximize=study.direction == StudyDirection.MAXIMIZE)
-        points, excess = cube.encode([other.params for other in measured]), self._excesses(measured)
-        feasible = np.all(excess <= 0, axis=1)
+        maximize = study.direction == StudyDirection.MAXIMIZE
+        values = scores(told, maximize=maximize)
+        names, excess = self._excesses(measured)
+        points, feasible = cube.encode([other.params for other in measured]), np.all(excess <= 0, axis=1)
         if not np.any(feasible):  # the probability would only lead to where nothing is known
             values = -missed_by(excess)
         centres = [
@@ -134,7 +145,8 @@ class ConstrainedGPSampler(BaseSampler):
             return self._farthest(cube, taken, generator)
         taught = [other for other in finished if _teaches(other)]
         alive = np.array([1.0 if other.state == TrialState.COMPLETE else -1.0 for other in taught])
-        model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive)
+        before = self._before(cube, names, maximize=maximize) if np.any(feasible) and np.min(told) > 0 else None
+        model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive, before)
         at = cube.encode(candidates)
         merit = model.survives(at) ** CAUTION
         if np.any(feasible):
@@ -193,11 +205,29 @@ class ConstrainedGPSampler(BaseSampler):
                 found.setdefault(key, whole)
         return list(found.values())
 
-    def _excesses(self, trials: Sequence[FrozenTrial]) -> Array:
-        """Return what each trial says of each constraint, shape ``(n, c)``; a missing one counts as met."""
+    def _before(self, cube: Cube, names: Sequence[str], *, maximize: bool) -> Surrogate | None:
+        """Return the model of the earlier trials, None where they are too few or of another kind."""
+        measured = self._measured_before(cube)
+        told = np.array([trial.value for trial in measured], float)
+        if len(measured) < ENOUGH or np.min(told) <= 0:
+            return None
+        crashed = [trial for trial in self.earlier if trial.value is None and cube.holds(trial.parameters)]
+        points = cube.encode([trial.parameters for trial in measured])
+        excess = np.array([[trial.excess.get(name, -1.0) for name in names] for trial in measured], float)
+        alive = np.array([1.0] * len(measured) + [-1.0] * len(crashed))
+        taught = cube.encode([trial.parameters for trial in (*measured, *crashed)])
+        excess = np.maximum(excess.reshape(len(measured), len(names)), SURELY_MET)
+        return Surrogate.fit(points, scores(told, maximize=maximize), excess, taught, alive)
+
+    def _measured_before(self, cube: Cube) -> list[Earlier]:
+        return [trial for trial in self.earlier if trial.value is not None and cube.holds(trial.parameters)]
+
+    def _excesses(self, trials: Sequence[FrozenTrial]) -> tuple[list[str], Array]:
+        """Return the constraints' names, and what each trial says of each, ``(n, c)``; a missing one counts as met."""
         rows = [self._constraints_of(trial) for trial in trials]
         names = sorted({name for row in rows for name in row})
-        return np.array([[row.get(name, 0.0) for name in names] for row in rows], float).reshape(len(rows), len(names))
+        found = np.array([[row.get(name, 0.0) for name in names] for row in rows], float)
+        return names, found.reshape(len(rows), len(names))
 
     def _constraints_of(self, trial: FrozenTrial) -> dict[str, float]:
         if self._constraints is None:

@@ -13,7 +13,7 @@ from pytest_msprof.ids import digest
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.tuning.plan import TunePlan
-from pytest_msprof.tuning.prior import best_of
+from pytest_msprof.tuning.prior import trials_of_study
 from pytest_msprof.tuning.samplers import Offer
 from pytest_msprof.tuning.storage import SCHEMA_VERSION, Shelf
 from pytest_msprof.tuning.study import PRIOR, TuneStudy
@@ -89,7 +89,7 @@ def open_study(
 
 
 def _describe(study: TuneStudy, identity: Identity, shelf: Shelf, found: Found) -> None:
-    """Write into a new study what it asks, and what an earlier one found best."""
+    """Write into a new study what it asks, and what an earlier one measured."""
     facts = identity.facts(study.plan)
     described: dict[str, Value] = {
         "facts": facts,
@@ -98,7 +98,7 @@ def _describe(study: TuneStudy, identity: Identity, shelf: Shelf, found: Found) 
         "case": identity.case,
     }
     if found.old:
-        described[PRIOR] = best_of(shelf.storage(found.old), found.old)
+        described[PRIOR] = trials_of_study(shelf.storage(found.old), found.old)
     for attribute, value in described.items():
         study.set_attribute(attribute, value)
 

@@ -20,7 +20,7 @@ from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import Role, TunePlan
-from pytest_msprof.tuning.prior import fitted
+from pytest_msprof.tuning.prior import earlier_trials
 from pytest_msprof.tuning.proposals import completed, configured, parameters, suggest, unseen
 from pytest_msprof.tuning.ranking import Measured
 from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
@@ -38,7 +38,7 @@ __all__ = ["Exhausted", "Proposal", "TuneStudy"]
 ATTEMPTS = 20
 """Proposals of the sampler that may be refused or known before a point is drawn by lot."""
 PRIOR = "prior"
-"""The study's attribute that holds what an earlier one found best."""
+"""The study's attribute that holds what an earlier one measured."""
 ENDED = "ended"
 """The study's attribute that says why a session ended its search."""
 GAIN = "gain"
@@ -215,8 +215,6 @@ class TuneStudy:
             if drawn is None:
                 ended = MEASURED if (self.plan.space.size() or MOST_COUNTED + 1) <= MOST_COUNTED else NOT_FOUND
                 raise Exhausted("; not tried: ".join((ended, *self._edge.describe())))
-            if (guess := self._guess(known)) is not None:
-                return self._started(parameters(self.plan.space, guess))
             return self._sampled(known) or self._started(drawn)
 
     def _walked(self, walk: Walk, known: Iterable[str]) -> dict[str, Value]:
@@ -235,7 +233,11 @@ class TuneStudy:
 
     def _sampled(self, known: Mapping[str, FrozenTrial | None]) -> Proposal | None:
         """Return what the sampler proposes, None where it finds nothing that is new and may be tried."""
+        from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
+
         self._turn_to_the_front()
+        if isinstance(sampler := self._study.sampler, ConstrainedGPSampler) and not sampler.earlier:
+            sampler.earlier = earlier_trials(self.plan, self.attributes.get(PRIOR, ()))
         for _ in range(ATTEMPTS):
             trial = self._study.ask()
             fields = suggest(trial, self.plan.space)
@@ -276,13 +278,6 @@ class TuneStudy:
 
     def _completed(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
         return completed(self.plan.space, given, self._taken, self._is_too_much if self._edge else None)
-
-    def _guess(self, known: Container[str]) -> dict[str, Value] | None:
-        """Return what an earlier study found best and this one did not try, None where there is no such thing."""
-        guesses = [fitted(self.plan.space, fields) for fields in self.attributes.get(PRIOR, ())]
-        return next(
-            (guess for guess in guesses if guess and digest(guess) not in known and not self._is_too_much(guess)), None
-        )
 
     def loads(self, confirmed: int | None = None) -> LoadSearch:
         """Return the loads of a new trial, or the one load at which the trial *confirmed* is measured again."""

@@ -23,21 +23,30 @@ class Surrogate:
     """A Gaussian process for the objective, one a constraint, one for crash or no crash."""
 
     objective: GaussianProcess
-    constraints: tuple[GaussianProcess, ...]
+    constraints: tuple[GaussianProcess | None, ...]
+    """One for each column; None where every trial met it alike."""
     alive: GaussianProcess | None
     """None while nothing crashed."""
 
     @classmethod
-    def fit(cls, points: Array, values: Array, excess: Array, tried: Array, alive: Array) -> Self:
-        """Fit to *values* and *excess*, shape ``(n, c)``, at *points*, and to *alive*, ±1, at the points *tried*."""
+    def fit(
+        cls, points: Array, values: Array, excess: Array, tried: Array, alive: Array, before: Self | None = None
+    ) -> Self:
+        """Fit to *values* and *excess*, shape ``(n, c)``, at *points*, and to *alive*, ±1, at the points *tried*.
+
+        With *before*, of the same columns, each process is fitted to what changed since.
+        """
+        objective, dead = (None, None) if before is None else (before.objective, before.alive)
+        earlier = (None,) * excess.shape[1] if before is None else before.constraints
         return cls(
-            GaussianProcess.fit(points, values),
+            GaussianProcess.fit(points, values, objective),
             tuple(
-                GaussianProcess.fit(points, _scaled(column))
-                for column in excess.T
-                if np.any(column > 0) or np.ptp(column)
+                GaussianProcess.fit(points, _scaled(column), known)
+                if known is not None or np.any(column > 0) or np.ptp(column)
+                else None
+                for column, known in zip(excess.T, earlier, strict=True)
             ),
-            GaussianProcess.fit(tried, alive) if np.any(alive < 0) else None,
+            GaussianProcess.fit(tried, alive, dead) if dead is not None or np.any(alive < 0) else None,
         )
 
     def improvement(self, at: Array, best: float) -> Array:
@@ -59,7 +68,7 @@ class Surrogate:
         from scipy.special import ndtr
 
         found = np.ones(len(at))
-        for process in self.constraints:
+        for process in filter(None, self.constraints):
             mean, deviation = process.predict(at)
             found *= np.maximum(ndtr(-(mean + margin * process.noise) / deviation), LEAST)
         return found

@@ -72,7 +72,7 @@ def test_fewer_trials_say_less():
         points = next(effect for effect in found if effect.field == "seqs").points
         return np.mean([math.log(point.high / point.low) for point in points])
 
-    assert width(few) > 1.5 * width(many)
+    assert width(few) > 1.3 * width(many)
 
 
 def test_five_trials_say_nothing():

@@ -1,13 +1,16 @@
-"""A study that takes the place of another one begins with what that one found best."""
+"""A study that takes the place of another one begins with that one's model, not with its winners."""
 
 from __future__ import annotations
 
+import optuna
+import pytest
 from measured import IDENTITY, make_plan, make_run
 
 from pytest_msprof import SearchSpace, choice, integers
 from pytest_msprof.ids import new_id
+from pytest_msprof.tuning import ConstrainedGPSampler
 from pytest_msprof.tuning.opening import open_study
-from pytest_msprof.tuning.prior import best_of, fitted
+from pytest_msprof.tuning.prior import Earlier, earlier_trials, trials_of_study
 from pytest_msprof.tuning.storage import Journals
 
 WIDER = SearchSpace(integers("size", 1, 512), default={"size": 1})
@@ -17,43 +20,44 @@ def opened(folder, plan, **options):
     return open_study(Journals(folder), IDENTITY, plan, session_id=new_id(), **options)[0]
 
 
-def first(folder, **plan):
-    """Measure the four sizes: the two middle ones are best, 8 fails."""
-    study = opened(folder, make_plan(subject_to={"ttft.p50": 0.2}, **plan))
+def first(folder, failure="out of memory", **plan):
+    """Measure the four sizes: 8 fails."""
+    study = opened(folder, make_plan(**plan))
     throughputs = {1: 10.0, 2: 20.0, 4: 40.0}
     for _ in range(4):
         proposal = study.ask()
         size = proposal.fields["size"]
         if size == 8:
-            study.fail(proposal, "timeout", "too slow")
+            study.fail(proposal, failure, "too large")
         else:
-            study.tell(proposal, make_run(throughputs[size]))
+            study.tell(proposal, make_run(throughputs[size], ttft=0.1 * size))
     return study
 
 
-def test_the_best_configurations_come_after_the_default(tmp_path):
+def told(study):
+    entries = trials_of_study(study._storage, study.name)
+    return {entry["fields"]["size"]: entry["metrics"] and entry["metrics"]["output_throughput"] for entry in entries}
+
+
+def test_every_trial_is_handed_on_with_its_metrics_and_crashes_too(tmp_path):
+    assert told(first(tmp_path)) == {1: 10.0, 2: 20.0, 4: 40.0, 8: None}
+
+
+def test_what_a_clock_ended_is_not_handed_on(tmp_path):
+    assert set(told(first(tmp_path, failure="timeout"))) == {1, 2, 4}
+
+
+def test_the_new_study_keeps_what_the_old_one_measured_and_replays_none_of_it(tmp_path):
     first(tmp_path)
 
     study = opened(tmp_path, make_plan(WIDER))
 
-    assert [study.ask().fields["size"] for _ in range(3)] == [1, 4, 2]
-    assert study.ask().fields["size"] not in (1, 2, 4)
+    assert {entry["fields"]["size"] for entry in study.attributes["prior"]} == {1, 2, 4, 8}
+    assert study.ask().fields == {"size": 1}
+    assert study.ask().fields["size"] not in (1, 2, 4, 8)
 
 
-def test_guesses_are_made_once_however_often_the_study_is_resumed(tmp_path):
-    first(tmp_path)
-    study = opened(tmp_path, make_plan(WIDER))
-    for _ in range(2):
-        study.tell(study.ask(), make_run(1.0))
-    assert study.records()[1].fields == {"size": 4}
-
-    resumed = opened(tmp_path, make_plan(WIDER))
-
-    assert resumed.ask().fields == {"size": 2}
-    assert resumed.ask().fields["size"] not in (1, 2, 4)
-
-
-def test_starting_over_begins_without_guesses(tmp_path):
+def test_starting_over_begins_with_nothing(tmp_path):
     first(tmp_path)
 
     study = opened(tmp_path, make_plan(WIDER), fresh=True)
@@ -61,29 +65,49 @@ def test_starting_over_begins_without_guesses(tmp_path):
     assert "prior" not in study.attributes
 
 
-def test_what_failed_or_missed_a_limit_is_no_guess(tmp_path):
-    study = first(tmp_path)
-    slow = opened(tmp_path / "slow", make_plan(subject_to={"ttft.p50": 0.2}))
-    slow.tell(slow.ask(), make_run(99.0, ttft=0.5))
+def test_earlier_trials_are_judged_by_the_new_limits(tmp_path):
+    study = first(tmp_path, subject_to={"ttft.p50": 9.0})
+    plan = make_plan(WIDER, subject_to={"ttft.p50": 0.2})
+    found = earlier_trials(plan, trials_of_study(study._storage, study.name))
 
-    assert best_of(study._storage, study.name) == [{"size": 4}, {"size": 2}]
-    assert best_of(slow._storage, slow.name) == []
-
-
-def test_less_is_better_where_the_earlier_study_minimized(tmp_path):
-    study = opened(tmp_path, make_plan(objective="ttft.p50"))
-    for _ in range(4):
-        proposal = study.ask()
-        study.tell(proposal, make_run(1.0, ttft=1 / proposal.fields["size"]))
-
-    assert best_of(study._storage, study.name) == [{"size": 8}, {"size": 4}]
+    assert {trial.parameters["size"]: trial.value for trial in found} == {1: 10.0, 2: 20.0, 4: 40.0, 8: None}
+    assert [trial.excess["ttft.p50"] for trial in found if trial.value == 40.0] == [pytest.approx(1.0)]
 
 
-def test_only_what_is_a_configuration_of_the_new_space_fits():
+def test_what_is_no_configuration_of_the_new_space_or_lacks_its_metrics_is_left_out():
     space = SearchSpace(choice("size", [2, 4]), choice("mode", ["a", "b"]), where=["size == 2 or mode == 'a'"])
+    plan = make_plan(space, objective="output_throughput")
+    entries = [
+        {"fields": {"size": 4, "mode": "a"}, "metrics": {"output_throughput": 1.0}},
+        {"fields": {"size": 8, "mode": "a"}, "metrics": {"output_throughput": 1.0}},
+        {"fields": {"size": 4, "mode": "b"}, "metrics": {"output_throughput": 1.0}},
+        {"fields": {"size": 2, "mode": "b"}, "metrics": {"ttft.p50": 1.0}},
+        {"fields": {"size": 4, "mode": "a", "gone": 1}, "metrics": None},
+    ]
+    assert earlier_trials(plan, entries) == [Earlier({"size": 4, "mode": "a"}, 1.0, {})]
 
-    assert fitted(space, {"size": 4, "mode": "a"}) == {"size": 4, "mode": "a"}
-    assert fitted(space, {"size": 8, "mode": "a"}) is None
-    assert fitted(space, {"size": 4}) is None
-    assert fitted(space, {"size": 4, "mode": "b"}) is None
-    assert fitted(space, {"size": 4, "mode": "a", "gone": 1}) is None
+
+def throughput(params, best):
+    return 100 - 60 * abs(params["x"] - best) - (30 if params["kind"] != "b" else 0) - 20 * (params["y"] - 0.8) ** 2
+
+
+def test_a_model_of_another_workload_leads_to_the_best_in_a_few_trials():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = {
+        "x": optuna.distributions.FloatDistribution(0, 1),
+        "y": optuna.distributions.FloatDistribution(0, 1),
+        "kind": optuna.distributions.CategoricalDistribution(["a", "b", "c", "d"]),
+    }
+    old = optuna.create_study(direction="maximize", sampler=ConstrainedGPSampler(seed=1))
+    for _ in range(20):
+        trial = old.ask(space)
+        old.tell(trial, throughput(trial.params, 0.4))
+    sampler = ConstrainedGPSampler(seed=2)
+    sampler.earlier = [Earlier(trial.params, trial.value, {}) for trial in old.trials]
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({"x": 0.9, "y": 0.1, "kind": "a"})
+    for _ in range(5):
+        trial = study.ask(space)
+        study.tell(trial, 3 * throughput(trial.params, 0.5))
+
+    assert study.best_value > 0.93 * 300
