@@ -188,7 +188,7 @@ def evalscope_samples(folder: Path) -> Samples | None:
 def inference_perf(load: Load, folder: Path) -> Command:
     """Return the command of inference-perf; everything is said in a file."""
     lengths = [("input", load.input_tokens), ("output", load.output_tokens)]
-    stage = {"concurrency_level": load.concurrency, "num_requests": load.requests}
+    stage: dict[str, float] = {"concurrency_level": load.concurrency, "num_requests": load.requests}
     if load.rate:
         stage = {"rate": load.rate, "duration": round(load.requests / load.rate)}
     configuration = {
