@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from msprof_plugins.load import StreamingLoad
+from msprof_plugins.load import StreamingLoad, inbox
 from msprof_plugins.load.inbox import Inbox
 from msprof_plugins.load.wire import SocketWire
 from pytest_msprof import Workload
@@ -52,15 +52,15 @@ def connected():
 
 def test_what_lay_unread_has_the_moment_at_which_it_came():
     here, there = connected()
-    inbox = Inbox()
+    box = Inbox()
     with here, there:
-        inbox.admit(here)
+        box.admit(here)
         delays = []
         while len(delays) < 20:
             there.send(b"data: 1\n\n")
             sent = time.monotonic()
             time.sleep(0.01)
-            data, moment = inbox.receive(here)
+            data, moment = box.receive(here)
             assert bytes(data) == b"data: 1\n\n"
             delays.append(moment - sent)
     assert min(delays) < CLOCKS_DIFFER
@@ -68,16 +68,16 @@ def test_what_lay_unread_has_the_moment_at_which_it_came():
 
 def test_without_a_stamp_the_moment_is_that_of_reading():
     here, there = socket.socketpair()
-    inbox = Inbox()
+    box = Inbox()
     with here, there:
-        inbox.admit(here)
+        box.admit(here)
         there.send(b"1")
         before = time.monotonic()
-        data, moment = inbox.receive(here)
+        data, moment = box.receive(here)
         assert bytes(data) == b"1"
         assert before <= moment <= time.monotonic()
         there.close()
-        assert not inbox.receive(here)[0]
+        assert not box.receive(here)[0]
 
 
 def test_each_request_of_a_burst_is_on_its_way_before_the_next_one_is_stamped(run):
@@ -95,6 +95,18 @@ def test_no_time_is_shorter_than_what_the_server_did(run):
     order = np.argsort(found.samples.start)
     true = np.array([answer.last - answer.arrived for answer in answers])
     assert np.all(found.samples.latency[order] > true - CLOCKS_DIFFER)
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_clock_that_is_set_while_a_load_runs_turns_no_order_around(run, monkeypatch, seconds):
+    true, wrong = inbox._distance, iter([0, 0, seconds, 0, seconds, 0, 0, seconds])
+    monkeypatch.setattr(inbox, "_distance", lambda: true() + next(wrong, 0) * 10**9)
+    with fast_server(ttft=0.05, itl=0.01) as server:
+        found = run(server, num_requests=8, concurrency=2, output_tokens=12)
+    assert found.completed == 8
+    assert found.samples.ttft.min() >= 0
+    assert found.samples.gaps.min() >= 0
+    assert found.samples.latency.max() <= found.duration
 
 
 def test_a_request_larger_than_any_buffer_arrives_whole(run):
