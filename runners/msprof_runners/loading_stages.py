@@ -78,8 +78,8 @@ class LoadingStages:
         """
         content = read_config(self.model_path)
         check_model(content, self.layout)
+        model = self._prepare(content, model, config)
         with phase(self.phases, "load_time"), self.device.guarding_memory(f"the model {self.model_name}"):
-            self._init_config(content, config)
             if self.enable_online_split_weight:
                 self._init_model_with_online_splited_weight(model, self.hf_config)
             else:
@@ -93,13 +93,15 @@ class LoadingStages:
             self.graph_compile()
         return self
 
-    def _init_config(self, content: Mapping[str, Any], config: Any) -> None:
-        from msprof_runners.weights import load_config
+    def _prepare(self, content: Mapping[str, Any], model: Any, config: Any) -> Any:
+        """Settle the configuration and return the model's class; what is imported for that counts as no loading."""
+        from msprof_runners.weights import architecture, load_config
 
         self.hf_config = config or load_config(self.model_path, content)
         if self.runner_settings.model.attn_implementation:
             self.hf_config._attn_implementation = self.runner_settings.model.attn_implementation  # noqa: SLF001 - transformers' own way
         self._verify_quantization()
+        return model or architecture(self.hf_config)
 
     def _init_model_with_online_splited_weight(self, model: Any, config: Any) -> None:
         """Make the model from the original weights, of which a process reads its own part: with one, all."""
@@ -110,15 +112,14 @@ class LoadingStages:
         self._load(model, config)
 
     def _load(self, model: Any, config: Any) -> None:
-        from msprof_runners.weights import architecture, load_whole, make_random
+        from msprof_runners.weights import load_whole, make_random
 
-        cls = model or architecture(config)
         extra = {"runner_settings": self.runner_settings}
         if self.runner_settings.model.with_ckpt:
-            self.model = load_whole(cls, self.model_path, config, dtype=self.dtype, **extra)
+            self.model = load_whole(model, self.model_path, config, dtype=self.dtype, **extra)
         else:
             seed, device = self.runner_settings.seed, self.device.name
-            self.model = make_random(cls, config, dtype=self.dtype, seed=seed, device=device, **extra)
+            self.model = make_random(model, config, dtype=self.dtype, seed=seed, device=device, **extra)
 
     def init_tokenizer(self) -> None:
         """Load the tokenizer; prompts are padded on the left, and cut at their end."""
