@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,7 @@ def sample_study(**changes: object) -> StudySummary:
     return study.model_copy(update=changes)
 
 
+@cache
 def sample_effects() -> tuple[Effect, ...]:
     """Return what the fields of the sample study do, as its trials and launches say."""
     space = SearchSpace(
