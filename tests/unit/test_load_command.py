@@ -453,6 +453,15 @@ def test_ctrl_c_keeps_what_was_measured_and_marks_it_incomplete(url, tmp_path):
     assert ", incomplete" in command.text
 
 
+def test_ctrl_c_ends_a_sweep_with_the_load_that_runs(url, tmp_path):
+    command = Command(url, "--concurrency", "1,2", "--num-requests", "100000", "--json", str(tmp_path / "json"))
+    command.wait_for(r"load 1 of 2: concurrency 1[^$]*done [1-9]")
+    command.process.send_signal(signal.SIGINT)
+    assert command.end() == 0
+    told = json.loads((tmp_path / "json").read_text())
+    assert (told["complete"], [load["complete"] for load in told["loads"]]) == (False, [False])
+
+
 def test_ctrl_c_before_anything_was_measured_ends_with_2():
     with timed_server(fail="silent", fail_every=1, fail_after=1) as server:
         command = Command(server.base_url, "--warmup", "0", "--num-requests", "1")
