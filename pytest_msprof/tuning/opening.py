@@ -12,11 +12,12 @@ from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.ids import digest
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
+from pytest_msprof.tuning.asking import PRIOR
 from pytest_msprof.tuning.plan import TunePlan
 from pytest_msprof.tuning.prior import trials_of_study
 from pytest_msprof.tuning.samplers import Offer
 from pytest_msprof.tuning.storage import SCHEMA_VERSION, Shelf
-from pytest_msprof.tuning.study import PRIOR, TuneStudy
+from pytest_msprof.tuning.study import TuneStudy
 
 __all__ = ["Found", "Identity", "differences", "find_study", "open_study"]
 

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_msprof.ids import digest
 from pytest_msprof.results import Run, Value
-from pytest_msprof.space import MOST_COUNTED
 from pytest_msprof.summary import TrialRecord
+from pytest_msprof.tuning.asking import GAIN, Asking
 from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.finalists import Finalists, measured_of
 from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
-from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import Role, TunePlan
-from pytest_msprof.tuning.prior import earlier_trials
-from pytest_msprof.tuning.proposals import completed, configured, parameters, suggest, unseen
+from pytest_msprof.tuning.proposals import configured
 from pytest_msprof.tuning.ranking import Measured
 from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
 from pytest_msprof.tuning.stopping import reason_to_stop
-from pytest_msprof.tuning.trial_log import STOPPED, TrialLog, facts_of, quiet
-from pytest_msprof.tuning.walks import Exhausted, Walk
+from pytest_msprof.tuning.trial_log import STOPPED, TrialLog, quiet
+from pytest_msprof.tuning.walks import Exhausted
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
 
 __all__ = ["Exhausted", "Proposal", "TuneStudy"]
 
-ATTEMPTS = 20
-"""Proposals of the sampler that may be refused or known before a point is drawn by lot."""
-PRIOR = "prior"
-"""The study's attribute that holds what an earlier one measured."""
 ENDED = "ended"
 """The study's attribute that says why a session ended its search."""
-GAIN = "gain"
-"""The attribute of a trial that holds the improvement which the sampler expected of it."""
-MEASURED = "every configuration of the space was measured"
-NOT_FOUND = "no further configuration was found that meets the conditions of the space"
 
 
 @dataclass(slots=True)
@@ -92,14 +79,10 @@ class TuneStudy:
             self._log = TrialLog(self._study, storage)
             self._log.free_the_dead(is_alive)
             done = len(self._log.trials())
-            self._seed = plan.seed + 7919 * worker
-            self._study.sampler = make_sampler(plan.search, seed=self._seed, plan=plan, done=done, offer=offer)
-            self._walk: Walk | None = getattr(self._study.sampler, "walk", None)
+            seed = plan.seed + 7919 * worker
+            self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
         self._finalists = Finalists(plan)
-        self._edge = MemoryEdge(plan.space, any_load=plan.load == "fixed")
-        self._taken: Container[str] = ()
-        if hasattr(self._study.sampler, "completed"):
-            self._study.sampler.completed = self._completed
+        self._asking = Asking(self._study, self._log, plan, seed=seed)
         self.confirmations = Confirmations(self._study)
         """What the confirming launches found, in this session and earlier ones."""
         self.answered = sum(1 for trial in self._log.finished() if trial.user_attrs.get("session") != session_id)
@@ -162,8 +145,8 @@ class TuneStudy:
 
     def ruled_out(self) -> tuple[str, ...]:
         """Return what was left out without a start, since a trial that demanded no more ran out of memory."""
-        self._edge.learn(self.records())
-        return self._edge.describe()
+        self._asking.edge.learn(self.records())
+        return self._asking.edge.describe()
 
     def to_confirm(self) -> dict[Role, int]:
         """Return the ranked trials by role, each once: a winner or runner-up that is the default is the default.
@@ -202,82 +185,7 @@ class TuneStudy:
             self._log.free_the_dead(lambda lease: lease is None or self._is_alive(lease))
             if reason := self.stopped():
                 raise Exhausted(reason)
-            known = self._taken = self._log.known()
-            self._edge.learn(self.records())
-            if "default" not in known:
-                return self._accept(*self._default_trial(), number=0)
-            if (left := self._log.left_behind()) is not None:
-                return self._resumed(left)
-            if self._walk is not None:
-                return self._started(parameters(self.plan.space, self._walked(self._walk, known)))
-            lots = random.Random(f"{self._seed} {len(known)}")  # noqa: S311 - a search, not a secret
-            drawn = unseen(self.plan.space, known, lots, self._is_too_much)
-            if drawn is None:
-                ended = MEASURED if (self.plan.space.size() or MOST_COUNTED + 1) <= MOST_COUNTED else NOT_FOUND
-                raise Exhausted("; not tried: ".join((ended, *self._edge.describe())))
-            return self._sampled(known) or self._started(drawn)
-
-    def _walked(self, walk: Walk, known: Iterable[str]) -> dict[str, Value]:
-        """Return the next point of the walk that may be tried; the others count as known to it."""
-        closed = set(known)
-        while self._is_too_much(point := walk.next(self.records(), closed)):
-            closed.add(digest(point))
-        return point
-
-    def _is_open(self, fields: Mapping[str, Value], known: Container[str]) -> bool:
-        return digest(fields) not in known and not self._is_too_much(fields)
-
-    def _is_too_much(self, fields: Mapping[str, Value]) -> bool:
-        """Say whether a configuration demands as much memory as one that ran out of it."""
-        return self._edge.crossed(fields) is not None
-
-    def _sampled(self, known: Mapping[str, FrozenTrial | None]) -> Proposal | None:
-        """Return what the sampler proposes, None where it finds nothing that is new and may be tried."""
-        from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
-
-        self._turn_to_the_front()
-        if isinstance(sampler := self._study.sampler, ConstrainedGPSampler) and not sampler.earlier:
-            sampler.earlier = earlier_trials(self.plan, self.attributes.get(PRIOR, ()))
-        for _ in range(ATTEMPTS):
-            trial = self._study.ask()
-            fields = suggest(trial, self.plan.space)
-            if self.plan.space.violations(fields) or self._is_too_much(fields):
-                trial.set_user_attr("refused", True)
-                self._log.refuse(trial, "constraint of the space")
-            elif (key := digest(fields)) in known:
-                self._answer(trial, known[key])
-            else:
-                trial.set_user_attr(GAIN, getattr(self._study.sampler, "expected_gain", None))
-                return self._accept(trial, fields)
-        return None
-
-    def _turn_to_the_front(self) -> None:
-        """Let the sampler look for another place of the front, where several objectives have no weights.
-
-        Every other time it looks for the best score, which is what the search recommends.
-        """
-        goals, sampler = self.plan.goals, self._study.sampler
-        if goals is None or goals.is_weighted or not hasattr(sampler, "value_of"):
-            return
-        seen = [metrics for trial in self._log.finished() if (metrics := facts_of(trial).get("metrics"))]
-        if len(seen) % 2 == 0:
-            sampler.value_of = None
-            return
-        value = goals.towards(seen, f"{self.plan.seed} {len(seen)}")
-        sampler.value_of = lambda trial: value(facts_of(trial)["metrics"])
-
-    def _started(self, given: Mapping[str, Any]) -> Proposal:
-        trial = self._log.start(given)
-        return self._accept(trial, suggest(trial, self.plan.space))
-
-    def _resumed(self, left: FrozenTrial) -> Proposal:
-        """Propose again what somebody left behind, under the number that it had."""
-        trial = self._log.start(left.params)
-        trial.set_user_attr(GAIN, left.user_attrs.get(GAIN))
-        return self._accept(trial, suggest(trial, self.plan.space), number=left.user_attrs["number"])
-
-    def _completed(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        return completed(self.plan.space, given, self._taken, self._is_too_much if self._edge else None)
+            return self._accept(*self._asking.next())
 
     def loads(self, confirmed: int | None = None) -> LoadSearch:
         """Return the loads of a new trial, or the one load at which the trial *confirmed* is measured again."""
@@ -364,7 +272,7 @@ class TuneStudy:
         with quiet():
             self._log.finish(proposal.trial, facts, value=value)
 
-    def _accept(self, trial: optuna.trial.Trial, fields: dict[str, Value], *, number: int | None = None) -> Proposal:
+    def _accept(self, trial: optuna.trial.Trial, fields: dict[str, Value], number: int | None) -> Proposal:
         """Make *trial* one that counts; its number is written last, so that half of this is nothing."""
         if number is None:
             number = self._log.next_number()
@@ -376,21 +284,3 @@ class TuneStudy:
         }.items():
             trial.set_user_attr(name, value)
         return Proposal(number, fields, trial)
-
-    def _default_trial(self) -> tuple[optuna.trial.Trial, dict[str, Value]]:
-        """Start a trial with the given values and nothing else: what is absent is the engine's."""
-        space = self.plan.space
-        given = parameters(space, space.default)
-        trial = self._log.start(given)
-        return trial, suggest(trial, space, only=set(given))
-
-    def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
-        """Answer a known proposal from the log."""
-        if same is None or same.value is None:
-            self._log.refuse(trial, "measured right now, or without a value")
-            return
-        for name, value in same.constraints.items():
-            trial.set_constraint(name, value)
-        trial.set_user_attr("same_as", same.user_attrs.get("number"))
-        trial.set_user_attr("facts", facts_of(same))
-        self._study.tell(trial, same.value)

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from measured import IDENTITY, make_plan, make_run
-from optuna.storages.journal import JournalFileBackend
 
 from pytest_msprof import SearchSpace, choice, integers
 from pytest_msprof.ids import new_id
 from pytest_msprof.tuning import study as study_module
+from pytest_msprof.tuning.journal import JournalFile
 from pytest_msprof.tuning.opening import open_study
 from pytest_msprof.tuning.storage import Journals
 from pytest_msprof.tuning.study import Exhausted, Proposal, TuneStudy
@@ -152,9 +152,9 @@ TestAnyOrder = Interrupted.TestCase
 
 def killing(at: int, how: str) -> Iterator[None]:
     """Replace the journal's writing by one that kills this process at its write number *at*."""
-    original, writes = JournalFileBackend.append_logs, 0
+    original, writes = JournalFile.append_logs, 0
 
-    def append_logs(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self: JournalFile, logs: list[dict[str, Any]]) -> None:
         nonlocal writes
         writes += 1
         if writes < at:
@@ -167,9 +167,9 @@ def killing(at: int, how: str) -> Iterator[None]:
                 file.write(b'{"op_code": 8, "worker_id": "torn')
         os.kill(os.getpid(), signal.SIGKILL)
 
-    JournalFileBackend.append_logs = append_logs
+    JournalFile.append_logs = append_logs
     yield
-    JournalFileBackend.append_logs = original
+    JournalFile.append_logs = original
 
 
 def in_a_process_that_dies(folder: Path, at: int, how: str) -> bool:
@@ -179,9 +179,12 @@ def in_a_process_that_dies(folder: Path, at: int, how: str) -> bool:
         try:
             next(killing(at, how))
             finish(opened(folder, "auto"))
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        except BaseException:  # noqa: BLE001 - a test must not go on in both processes
+            os._exit(1)
+        os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended in (0, -signal.SIGKILL)
+    return ended != 0
 
 
 DEATH = st.tuples(st.integers(1, WRITES), st.sampled_from(["before it", "in the middle of it", "after it"]))

@@ -18,9 +18,9 @@ SPACE = SearchSpace(
     choice("batching", [False, True]),
     integers("blocks", 8, 10, log=True, when="batching"),
     integers("tokens", 0, 3),
-    choice("dtype", ["bf16", "fp32", "fp8"]),
-    default={"batching": False, "tokens": 0, "dtype": "bf16"},
-    where=["tokens < 3 or dtype != 'fp32'"],
+    choice("kind", ["bf16", "fp32", "fp8"]),
+    default={"batching": False, "tokens": 0, "kind": "bf16"},
+    where=["tokens < 3 or kind != 'fp32'"],
 )
 
 
@@ -42,14 +42,14 @@ def searched(study, throughput, *, ttft=lambda _: 0.1, most=400):
 
 
 def spread(fields):
-    return 100.0 + fields.get("blocks", 0) + 10 * fields["tokens"] + (5 if fields["dtype"] == "fp8" else 0)
+    return 100.0 + fields.get("blocks", 0) + 10 * fields["tokens"] + (5 if fields["kind"] == "fp8" else 0)
 
 
 @pytest.mark.parametrize("search", WALKS)
 def test_every_walk_begins_with_the_default_ends_and_measures_nothing_twice(tmp_path, search):
     asked, reason = searched(make_study(tmp_path, make_plan(SPACE, search=search, n_trials=60)), spread, most=2000)
 
-    assert asked[0] == {"batching": False, "tokens": 0, "dtype": "bf16"}
+    assert asked[0] == {"batching": False, "tokens": 0, "kind": "bf16"}
     assert reason
     assert all(one != other for one, other in itertools.combinations(asked, 2))
     assert not any(SPACE.violations(fields) for fields in asked)
