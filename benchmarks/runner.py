@@ -74,7 +74,7 @@ def show(runner: HuggingFaceRunner, mode: str, batch: int, options: argparse.Nam
     rounds = [{name: contender() for name, contender in contenders.items()} for _ in range(options.rounds)]
     own = [found["runner"] for found in rounds]
     decode, prefill = _median(own, "decode"), _median(own, "prefill")
-    line = f"{mode:<9} batch {batch:>2}: decode {decode:>9,.0f} tok/s, prefill {prefill:>9,.0f} tok/s"
+    line = f"{mode:<9} batch {batch:>2}: decode {decode:>9,.1f} tok/s, prefill {prefill:>9,.1f} tok/s"
     if "transformers" in contenders:
         ratios = [
             [getattr(found["runner"], what) / getattr(found["transformers"], what) for found in rounds]
