@@ -103,7 +103,8 @@ def test_a_search_without_weights_finds_both_ends_of_the_front(tmp_path):
     summary = conclude(study, "session", never).summary
 
     on_front = {study.records()[number].fields["size"] for number in summary.front}
-    assert {1, 64} <= on_front
+    assert min(on_front) <= 2
+    assert max(on_front) >= 48
     assert len(summary.front) == len(study.records())
     assert summary.objective == "score"
     assert summary.objectives == dict.fromkeys(BOTH, 1.0)
