@@ -47,6 +47,7 @@ def write_best(folder: Path, study: StudySummary) -> Path | None:
             "subject_to": study.subject_to,
             "metrics": trial.metrics,
             "is_default": trial.number == 0,
+            "keep_default": study.keeps_default,
             "is_confirmed": any(entry.number == trial.number and entry.runs for entry in study.confirmations),
             "confirmed": _confirmed(study),
             "against_default": [delta.model_dump(mode="json") for delta in study.deltas],

@@ -33,8 +33,8 @@ def study_lines(study: StudySummary) -> Iterator[str]:
     yield from _named("verdict", study.verdict)
     yield from _searched(study)
     if study.command:
-        keep = study.winner != 0 and "keep the default" in study.verdict
-        yield "the search's best, for whoever wants it nevertheless:" if keep else "run it:"
+        nevertheless = study.winner != 0 and study.keeps_default
+        yield "the search's best, for whoever wants it nevertheless:" if nevertheless else "run it:"
         yield from shell_command(study.command, study.environment).splitlines()
     yield ""
 

@@ -138,6 +138,11 @@ class StudySummary(_Frozen):
     notes: tuple[str, ...] = ()
 
     @property
+    def keeps_default(self) -> bool:
+        """Whether the verdict is to keep the default, whichever configuration the search found best."""
+        return self.winner == 0 or "keep the default" in self.verdict
+
+    @property
     def published(self) -> tuple[Confirmation, ...]:
         """The confirmations that go into pytest-benchmark's table: the default and what beat it."""
         return tuple(entry for entry in self.confirmations if entry.number in (0, self.winner) and entry.runs)
