@@ -17,6 +17,8 @@ COLOURS = {"improved": "32", "regressed": "31", "incomparable": "33", "inconclus
 """Of a terminal, by verdict."""
 SETTLED = ("improved", "regressed", "unchanged")
 NO_EVIDENCE = "~"
+NAMED = 48
+"""Characters of a name in a sentence."""
 SHOWN = 5
 """Names that a line lists at most."""
 LEGEND = "±: scatter between launches; ~: no evidence, for or against a change"
@@ -56,7 +58,7 @@ def _settled(found: SideBySide) -> Iterator[str]:
         names = [row.name for row in found.gating if row.delta.verdict == verdict]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         if names:
-            yield f"{verdict}: {', '.join(map(_fitted, names[:SHOWN]))}{more}"
+            yield f"{verdict}: {', '.join(map(_named, names[:SHOWN]))}{more}"
 
 
 def _power(found: SideBySide) -> Iterator[str]:
@@ -65,8 +67,8 @@ def _power(found: SideBySide) -> Iterator[str]:
     known = sorted((share, name) for name, share in shares.items() if share is not None)
     if known:
         (best, surest), (worst, vaguest) = known[0], known[-1]
-        rest = f" to {percent(worst)} ({_fitted(vaguest)})" if len(known) > 1 else ""
-        yield f"smallest change that these launches would show: {percent(best)} ({_fitted(surest)}){rest}"
+        rest = f" to {percent(worst)} ({_named(vaguest)})" if len(known) > 1 else ""
+        yield f"smallest change that these launches would show: {percent(best)} ({_named(surest)}){rest}"
 
 
 def _is_shown(row: Row) -> bool:
@@ -110,9 +112,14 @@ def _change(row: Row) -> str:
     return f"{change(delta.change):>{CHANGE}}{doubt} ({evidence})"
 
 
-def _fitted(name: str) -> str:
+def _fitted(name: str, width: int = NAME) -> str:
     """Keep both ends of a name that is too long, for its statistic stands at the end."""
-    return name if len(name) <= NAME else f"{name[: NAME - 13]}…{name[-12:]}"
+    return name if len(name) <= width else f"{name[: width - 13]}…{name[-12:]}"
+
+
+def _named(name: str) -> str:
+    """Write a name in a sentence, where there is more room than in a column."""
+    return _fitted(name, NAMED)
 
 
 def _why(found: SideBySide) -> Iterator[str]:
@@ -123,4 +130,4 @@ def _why(found: SideBySide) -> Iterator[str]:
             told.setdefault(row.delta.reason, []).append(row.name)
     for reason, names in told.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{_fitted(names[0])}{more}: {reason}"
+        yield f"{_named(names[0])}{more}: {reason}"
