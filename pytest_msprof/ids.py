@@ -51,7 +51,11 @@ def _file_digest(path: Path, _changed: int, _size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def directory_digest(folder: Path, *, patterns: tuple[str, ...] = ("*.json", "*.jinja", "*.safetensors")) -> str:
+MODEL_FILES = ("*.json", "*.jinja", "*.safetensors", "rank_*/*.safetensors")
+"""Configuration, tokenizer and weights, divided over processes or not."""
+
+
+def directory_digest(folder: Path, *, patterns: tuple[str, ...] = MODEL_FILES) -> str:
     """Return a digest of a model's folder: whole small files, size and both ends of large ones."""
     state = hashlib.sha256()
     for path in sorted({found for pattern in patterns for found in folder.glob(pattern)}):

@@ -104,6 +104,7 @@ def _environment(runner: ModelRunner) -> dict[str, Value]:
         "packages": _packages(),
         "threads": torch.get_num_threads(),
         "device": runner.device.name,
+        "weights_held": runner.held,
         "variables": {
             name: value for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if (value := os.environ.get(name))
         },

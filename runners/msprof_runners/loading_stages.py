@@ -12,10 +12,12 @@ from msprof_runners.checkpoint import read_config
 from msprof_runners.devices import Device
 from msprof_runners.parallel import check_model, check_world
 from msprof_runners.runner_settings import RunnerSettings
+from msprof_runners.world import World
 from pytest_msprof.errors import CheckpointError, ConfigurationError
 from pytest_msprof.ids import new_id
 
 if TYPE_CHECKING:
+    from msprof_runners.division import Division
     from msprof_runners.graphs import Compiler
 
 __all__ = ["LoadingStages", "phase"]
@@ -49,6 +51,10 @@ class LoadingStages:
         self.model: Any = None
         self.tokenizer: Any = None
         self.hf_config: Any = None
+        self.division: Division | None = None
+        """Which part of the weights this process holds, where there are several."""
+        self.held = 1.0
+        """Elements of the weights that this process holds / of the whole model."""
         self.quantization: str | None = None
         self.stop_tokens: frozenset[int] = frozenset()
         self.pad_token = 0
@@ -59,16 +65,14 @@ class LoadingStages:
         self.init_device()
 
     def init_device(self) -> None:
-        """Find the device and make it that of this process.
+        """Find the device, make it that of this process, and meet the other processes, if there are any.
 
         Raises `DeviceUnavailable` where it is not there.
         """
-        if self.runner_settings.world_size > 1:
-            raise ConfigurationError(
-                f"this runner has one process, but world_size is {self.runner_settings.world_size}"
-            )
-        self.device = Device.of(self.runner_settings.device)
+        self.world = World.of(self.runner_settings.world_size)
+        self.device = Device.of(self.runner_settings.device, rank=self.world.local_rank)
         self.device.select()
+        self.world.join(self.device.backend)
 
     def init_model(self, model: Any = None, config: Any = None) -> Self:
         """Load the model, its tokenizer and what the mode needs, and return the runner.
@@ -105,11 +109,33 @@ class LoadingStages:
 
     def _init_model_with_online_splited_weight(self, model: Any, config: Any) -> None:
         """Make the model from the original weights, of which a process reads its own part: with one, all."""
-        self._load(model, config)
+        if self.world.size > 1:
+            self._load_part(model, config, saved=False)
+        else:
+            self._load(model, config)
 
     def _init_model_with_offline_splited_weight(self, model: Any, config: Any) -> None:
         """Make the model from weights that `save_model` divided before: with one process, from undivided ones."""
-        self._load(model, config)
+        if self.world.size > 1:
+            self._load_part(model, config, saved=True)
+        else:
+            self._load(model, config)
+
+    def _load_part(self, model: Any, config: Any, *, saved: bool) -> None:
+        from msprof_runners.divided_weights import load_part, load_saved_part
+        from msprof_runners.division import Division
+        from msprof_runners.exchange import connect
+
+        if not self.runner_settings.model.with_ckpt:
+            raise ConfigurationError(f"with_ckpt: false makes whole models, but world_size is {self.world.size}")
+        if method := self._parse_quant_hf_config().get("quant_method"):
+            raise ConfigurationError(f"quantization {method!r} needs world_size 1, but it is {self.world.size}")
+        self.division = Division(config, self.layout, self.world.rank)
+        load = load_saved_part if saved else load_part
+        self.model, self.held = load(
+            model, self.model_path, config, self.division, dtype=self.dtype, runner_settings=self.runner_settings
+        )
+        connect(self.model, self.division, self.world.groups(self.layout))
 
     def _load(self, model: Any, config: Any) -> None:
         from msprof_runners.weights import load_whole, make_random
@@ -174,9 +200,19 @@ class LoadingStages:
         self._graph = self.compiler.compile(self.model.__call__)
 
     def save_model(self, folder: str | Path) -> None:
-        """Write the model and its tokenizer to *folder*, from where a runner loads them again."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        """Write the model and its tokenizer to *folder*, from where a runner loads them again.
+
+        Several processes write a folder `rank_<r>` each, for a runner of the same layout.
+        """
+        if self.division is None:
+            self.model.save_pretrained(folder)
+        else:
+            from msprof_runners.divided_weights import save_part
+
+            save_part(self.model, Path(folder), self.division)
+        if self.world.rank == 0:
+            self.tokenizer.save_pretrained(folder)
+        self.world.wait_for_all()
 
     def _parse_quant_hf_config(self) -> dict[str, Any]:
         """Return the `quantization_config` of the checkpoint, empty where it is not quantized."""

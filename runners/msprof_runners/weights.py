@@ -14,7 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from msprof_runners.checkpoint import check_weights
 from pytest_msprof.errors import CheckpointError, UnknownName
 
-__all__ = ["architecture", "load_config", "load_whole", "make_random"]
+__all__ = ["architecture", "bound", "check_loaded", "load_config", "load_whole", "make_random"]
 
 MOST_NAMED = 5
 
@@ -53,16 +53,17 @@ def load_whole(cls: Any, folder: Path, config: Any, *, dtype: str, **options: An
     check_weights(folder)
     asked = {"dtype": dtype, "use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
-        model, info = _bound(cls, options).from_pretrained(folder, config=config, **asked)
+        model, info = bound(cls, options).from_pretrained(folder, config=config, **asked)
     except (RuntimeError, ValueError, OSError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower():
             raise
         raise CheckpointError(f"the weights in {folder} cannot be loaded: {_one_line(error)}") from None
-    _check_loaded(info, f"{folder}", cls.__name__)
+    check_loaded(info, f"{folder}", cls.__name__)
     return model.eval()
 
 
-def _check_loaded(info: Mapping[str, Any], folder: str, cls: str) -> None:
+def check_loaded(info: Mapping[str, Any], folder: str, cls: str) -> None:
+    """Raise `CheckpointError` for what *info* lists under `missing_keys`, `unexpected_keys`, `mismatched_keys`."""
     for what, key in (
         ("lacks", "missing_keys"),
         ("has unexpected", "unexpected_keys"),
@@ -88,12 +89,12 @@ def make_random(cls: Any, config: Any, *, dtype: str, seed: int, device: str, **
     torch.set_default_dtype(wanted)
     try:
         with torch.device(device):
-            return _bound(cls, options)(config).eval()
+            return bound(cls, options)(config).eval()
     finally:
         torch.set_default_dtype(before)
 
 
-def _bound(cls: Any, options: Mapping[str, Any]) -> Any:
+def bound(cls: Any, options: Mapping[str, Any]) -> Any:
     """Return *cls*, made with those *options* that it takes: stock classes of transformers know no runner.
 
     `from_pretrained` would hand an option on, but keep it among those of generation too, where it must be JSON.

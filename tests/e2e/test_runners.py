@@ -12,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
+OWN_TESTS = ROOT / "tests" / "runners"
 PYTHON = ROOT / ".engines" / "runners" / "bin" / "python"
 PLUGINS = ("pytest_msprof.plugin", "msprof_plugins", "msprof_runners")
 
@@ -35,10 +36,16 @@ def run_pytest(*arguments, cwd):
 
 
 def test_what_runners_promise_holds_on_real_models(tmp_path):
-    code, said = run_pytest(ROOT / "tests" / "runners", f"--confcutdir={ROOT / 'tests' / 'runners'}", cwd=tmp_path)
+    code, said = run_pytest(OWN_TESTS, "-m", "not slow", f"--confcutdir={OWN_TESTS}", cwd=tmp_path)
     assert code == 0, said
     assert re.search(r"\d\d passed", said)
     assert "skipped" not in said
+
+
+@pytest.mark.slow
+def test_what_runners_promise_holds_where_it_takes_long_to_prove(tmp_path):
+    code, said = run_pytest(OWN_TESTS, "-m", "slow", f"--confcutdir={OWN_TESTS}", cwd=tmp_path)
+    assert code == 0, said
 
 
 def test_the_suites_of_runners_measure_and_record(tmp_path):
