@@ -156,6 +156,7 @@ def _study(
             fresh=session.options.fresh,
             worker=int(worker.removeprefix("gw") or 0),
             offer=_plugins(item),
+            is_load_side=session.is_load_side,
         )
         if note:
             item.stash.setdefault(FACTS, {})["note"] = note

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_msprof.ids import digest
 from pytest_msprof.results import Value
 from pytest_msprof.space import MOST_COUNTED
+from pytest_msprof.tuning.costs import Costs
 from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import TunePlan
 from pytest_msprof.tuning.prior import earlier_trials
@@ -19,6 +20,8 @@ from pytest_msprof.tuning.walks import Exhausted, Walk
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+    from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
 
 __all__ = ["GAIN", "PRIOR", "Asking", "Chosen"]
 
@@ -44,8 +47,18 @@ class Chosen(NamedTuple):
 class Asking:
     """Asks the search of *study* for configurations that are new, and that may be tried."""
 
-    def __init__(self, study: optuna.Study, log: TrialLog, plan: TunePlan, *, seed: int) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        log: TrialLog,
+        plan: TunePlan,
+        *,
+        seed: int,
+        worker: int = 0,
+        is_load_side: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._study, self._log, self._plan, self._seed = study, log, plan, seed
+        self._costs = Costs(plan.space, is_load_side, worker)
         self._walk: Walk | None = getattr(study.sampler, "walk", None)
         self._taken: Container[str] = ()
         self.edge = MemoryEdge(plan.space, any_load=plan.load == "fixed")
@@ -106,8 +119,9 @@ class Asking:
         from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
 
         self._turn_to_the_front()
-        if isinstance(sampler := self._study.sampler, ConstrainedGPSampler) and not sampler.earlier:
-            sampler.earlier = earlier_trials(self._plan, self._study.user_attrs.get(PRIOR, ()))
+        if isinstance(sampler := self._study.sampler, ConstrainedGPSampler):
+            self._count_the_cost(sampler)
+            sampler.earlier = sampler.earlier or earlier_trials(self._plan, self._study.user_attrs.get(PRIOR, ()))
         for _ in range(ATTEMPTS):
             trial = self._study.ask()
             fields = suggest(trial, self._plan.space)
@@ -135,6 +149,14 @@ class Asking:
             return
         value = goals.towards(seen, f"{self._plan.seed} {len(seen)}")
         sampler.value_of = lambda trial: value(facts_of(trial)["metrics"])
+
+    def _count_the_cost(self, sampler: ConstrainedGPSampler) -> None:
+        """Let the sampler know which trials need no start, where a start makes much of a difference."""
+        if not self._costs.can_differ:
+            return
+        self._costs.learn(self._log.finished())
+        counts = self._costs.factor > 1
+        sampler.cost, sampler.running = (self._costs.of, self._costs.running) if counts else (None, {})
 
     def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
         """Answer a known proposal from the log."""

@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 Constraints = Callable[["FrozenTrial"], Sequence[float]]
 
 Completion = Callable[[Mapping[str, Any]], dict[str, Any] | None]
+Cost = Callable[[Mapping[str, Any]], float]
 
 CANDIDATES = 512
 BATCHES = 4
@@ -48,6 +49,8 @@ CAUTION = 2
 """Power of the probability of no crash: a crash teaches less than a miss, and costs as much."""
 SURELY_MET = -0.9
 """Excess of a limit of which an earlier trial says nothing: far from it, and finite on a logarithmic scale."""
+DEARER = 2.0
+"""Factor between the costs of candidates beyond which the improvement a second counts, not that a trial."""
 ENOUGH = 6
 """Measured trials of an earlier study from which its model says more than nothing."""
 
@@ -81,6 +84,10 @@ class ConstrainedGPSampler(BaseSampler):
         """Makes of a candidate the parameters that a trial would really have; None where it may not be proposed."""
         self.value_of: Callable[[FrozenTrial], float] | None = None
         """Says what counts as the value of a trial that was measured; None for the one that Optuna keeps."""
+        self.cost: Cost | None = None
+        """Says how long a trial with these parameters will take, in any unit; None where all take the same."""
+        self.running: Mapping[str, Any] = {}
+        """Parameters that trials must share to take less; more candidates are drawn that do."""
         self.earlier: Sequence[Earlier] = ()
         """Trials of an earlier study of another workload or machine: its model is where the new one begins.
 
@@ -143,6 +150,7 @@ class ConstrainedGPSampler(BaseSampler):
         candidates = self._candidates(cube, centres, taken, generator)
         if not candidates:
             return self._farthest(cube, taken, generator)
+        candidates += self._sharing(cube, [*taken, *candidates], generator)
         taught = [other for other in finished if _teaches(other)]
         alive = np.array([1.0 if other.state == TrialState.COMPLETE else -1.0 for other in taught])
         before = self._before(cube, names, maximize=maximize) if np.any(feasible) and np.min(told) > 0 else None
@@ -156,7 +164,12 @@ class ConstrainedGPSampler(BaseSampler):
             self.expected_gain = float(np.max(merit)) / (1.0 if told.min() > 0 else abs(best) or 1.0)
         else:
             merit *= model.improvement(at, float(np.max(values)))
-        return candidates[int(np.argmax(merit))]
+        return candidates[int(np.argmax(merit / self._costs(candidates)))]
+
+    def _costs(self, candidates: Sequence[Mapping[str, Any]]) -> Array:
+        """Return what the trials of *candidates* take; all the same where they differ by no more than twice."""
+        found = np.array([self.cost(candidate) if self.cost else 1.0 for candidate in candidates])
+        return found if np.max(found) > DEARER * np.min(found) else np.ones(len(found))
 
     def _farthest(
         self,
@@ -192,6 +205,15 @@ class ConstrainedGPSampler(BaseSampler):
             if len(wide) >= FEW:
                 break
         return found
+
+    def _sharing(
+        self, cube: Cube, taken: Sequence[Mapping[str, Any]], generator: np.random.Generator
+    ) -> list[dict[str, Any]]:
+        """Return further points that have the parameters which are running."""
+        if not self.running:
+            return []
+        drawn = [{**cube.from_units(units), **self.running} for units in _sobol(cube.raw, CANDIDATES, generator)]
+        return self._proposable(cube, drawn, taken)[:FEW]
 
     def _proposable(
         self, cube: Cube, points: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[str, Any]] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,8 +63,11 @@ def open_study(
     fresh: bool = False,
     worker: int = 0,
     offer: Offer = lambda *_: None,
+    is_load_side: Callable[[str], bool] = lambda _: False,
 ) -> tuple[TuneStudy, str]:
     """Return the study, and one line about what happened to an earlier one with another key.
+
+    A change of the fields that *is_load_side* names restarts no service.
 
     Raises `ConfigurationError` where `find_study` does.
     """
@@ -83,6 +86,7 @@ def open_study(
             offer=offer,
             turn=shelf.turn(name),
             is_alive=shelf.is_alive,
+            is_load_side=is_load_side,
         )
         if "case" not in study.attributes:
             _describe(study, identity, shelf, found)

@@ -13,6 +13,7 @@ from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import TrialRecord
 from pytest_msprof.tuning.asking import GAIN, Asking
 from pytest_msprof.tuning.confirmations import Confirmations
+from pytest_msprof.tuning.costs import facts_of_launch
 from pytest_msprof.tuning.finalists import Finalists, measured_of
 from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
@@ -64,12 +65,13 @@ class TuneStudy:
         offer: Offer = lambda *_: None,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
         is_alive: Callable[[Mapping[str, Any] | None], bool] = is_alive,
+        is_load_side: Callable[[str], bool] = lambda _: False,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.name, self.session_id = plan, name, session_id
-        self._storage, self._turn, self._is_alive = storage, turn, is_alive
+        self._storage, self._turn, self._is_alive, self._worker = storage, turn, is_alive, worker
         self.opened_at = time.monotonic()
         direction: Literal["maximize", "minimize"] = "maximize" if plan.maximize else "minimize"
         with self._turn(), quiet():
@@ -82,7 +84,7 @@ class TuneStudy:
             seed = plan.seed + 7919 * worker
             self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
         self._finalists = Finalists(plan)
-        self._asking = Asking(self._study, self._log, plan, seed=seed)
+        self._asking = Asking(self._study, self._log, plan, seed=seed, worker=worker, is_load_side=is_load_side)
         self.confirmations = Confirmations(self._study)
         """What the confirming launches found, in this session and earlier ones."""
         self.answered = sum(1 for trial in self._log.finished() if trial.user_attrs.get("session") != session_id)
@@ -221,6 +223,8 @@ class TuneStudy:
             "run_ids": [run.id, *others],
             "duration": time.monotonic() - proposal.asked_at,
         }
+        if run.session_id == self.session_id:  # else another study measured it, and its service runs no more
+            facts |= facts_of_launch(run)
         if self.plan.load != "fixed":
             facts |= {"load": load, "loads": [[entry.load, entry.metrics] for entry in seen]}
         self._finish(proposal, facts, value=metrics[self.plan.objective])
@@ -270,7 +274,7 @@ class TuneStudy:
     def _finish(self, proposal: Proposal, facts: Mapping[str, Any], *, value: float | None) -> None:
         proposal.told = True
         with quiet():
-            self._log.finish(proposal.trial, facts, value=value)
+            self._log.finish(proposal.trial, {**facts, "worker": self._worker}, value=value)
 
     def _accept(self, trial: optuna.trial.Trial, fields: dict[str, Value], number: int | None) -> Proposal:
         """Make *trial* one that counts; its number is written last, so that half of this is nothing."""

@@ -106,3 +106,29 @@ def test_a_service_that_does_not_answer_is_waited_for_once(project):
     project.run("--msprof-base-url=http://127.0.0.1:1").assert_outcomes(errors=3)
 
     assert (project.path / "heard").read_text() == "waits\n"
+
+
+def test_a_search_knows_from_its_trials_what_a_start_costs_and_which_fields_need_none(project):
+    project.conftest("""
+        from pytest_msprof.tuning import ConstrainedGPSampler
+
+        Fake.behaviour["start_delay"] = 1.5
+
+        class Watched(ConstrainedGPSampler):
+            def sample_relative(self, *given):
+                if self.cost:
+                    shared = [self.cost({**self.running, "CONCURRENCY": load}) for load in (1, 8)]
+                    other = self.cost({"capacity": 65 - self.running["capacity"], "CONCURRENCY": 1})
+                    print(self.running["capacity"], *shared, other > 2, file=open("heard", "a"))
+                return super().sample_relative(*given)
+
+        def pytest_msprof_sampler(name, seed, constraints):
+            return Watched(seed=seed) if name == "watched" else None
+    """)
+    space = "SearchSpace(integers('capacity', 1, 64), integers('CONCURRENCY', 1, 8), default={'capacity': 5})"
+    project.study(space, search="watched", n_trials=4)
+
+    project.run().assert_outcomes(passed=5)
+
+    last = project.runs()[2].fields["capacity"]
+    assert (project.path / "heard").read_text().splitlines()[-1] == f"{last} 1.0 1.0 True"
