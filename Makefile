@@ -21,7 +21,7 @@ SERVERS := .engines/triton/$(STAMP) .engines/ray/$(STAMP)
 PEERS   := .engines/vllm-rs/$(STAMP) .engines/perf_analyzer/$(STAMP) .engines/sglang-bench/$(STAMP)
 
 # An engine without a recipe is the user's own, or one that runs already.
-NEEDED_ENGINE := $(if $(filter transformers vllm,$(ENGINE)),.engines/$(ENGINE)/$(STAMP))
+NEEDED_ENGINE := $(if $(filter runner transformers vllm,$(ENGINE)),.engines/$(ENGINE:runner=runners)/$(STAMP))
 NEEDED_MODEL  := $(if $(filter $(TINY),$(MODEL)),$(TINY)/recipe.json)
 
 .PHONY: bench test test-all lint contract coverage wheel engines tools servers peers clean

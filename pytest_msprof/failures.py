@@ -56,6 +56,7 @@ SIGNS = {
         r"no available memory for the cache",
     ),
     MODEL_NOT_FOUND: (
+        r"\b(?:ModelNotFound|CheckpointError)\b",
         r"repo id must be",
         r"HFValidationError",
         r"RepositoryNotFoundError",

@@ -24,7 +24,9 @@ class _Option(NamedTuple):
 
 
 _OPTIONS = (
-    _Option("engine", "list", "NAME", "engine to start (repeatable): transformers, vllm, external or a plugin's"),
+    _Option(
+        "engine", "list", "NAME", "engine to start (repeatable): transformers, vllm, runner, external or a plugin's"
+    ),
     _Option("model", "text", "PATH", "model to serve: a folder, or a name the engine can resolve"),
     _Option("base-url", "text", "URL", "measure a service that is already running"),
     _Option("load", "text", "NAME", "load generator (default: builtin)"),

@@ -132,6 +132,8 @@ RECIPES = {
             "pytest>=8.3",
             "pyyaml>=6",
             "scipy>=1.11",
+            "starlette>=0.46",
+            "uvicorn>=0.34",
             "uvloop>=0.20",
         ),
     ),
@@ -158,7 +160,8 @@ ask for torch without a version, and would get the CUDA build. `inference-perf` 
 this module has to be run by that. `perf_analyzer`, `sglang-bench` and
 `vllm-rs` are native clients, of which one file each is taken; the libraries that perf_analyzer asks for
 lie beside the Triton server of `nvidia-pytriton`, whose `tritonserver` gets a program that starts it.
-`runners` holds what this package needs besides torch, for tests that run it from its sources.
+`runners` holds what this package needs besides torch: the engine `runner` and the tests of runners run it
+there from its sources.
 """
 
 

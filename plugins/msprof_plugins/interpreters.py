@@ -23,7 +23,7 @@ SCRIPT = re.compile(rb"""#!(?:/bin/sh\n'''exec' +"?)?(/[^\n" ]*)""")
 """How pip begins a script: with its interpreter, or with a shell that starts that one where its path is long."""
 SCRIPT_HEAD = 1024
 
-ASK_MODULE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+ASK_MODULES = "import importlib.util as u, sys; sys.exit(any(u.find_spec(name) is None for name in sys.argv[1:]))"
 ASK_VERSIONS = """
 import importlib.metadata, json, sys
 found = {}
@@ -38,13 +38,20 @@ print(json.dumps(found))
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What is looked for: a program, and the module that does the same under `python -m`."""
+    """What is looked for: a program, and the module that does the same under `python -m`.
+
+    Without a program it is an interpreter, with what it must be able to import.
+    """
 
     name: str
     program: str
     module: str
     install: str
     """The command that installs it."""
+    libraries: tuple[str, ...] = ()
+    """What an interpreter must be able to import, where there is no program."""
+    folder: str = ""
+    """Its environment's name in `.engines`, where that is not its own."""
 
     @property
     def variable(self) -> str:
@@ -79,8 +86,8 @@ def find_interpreter(engine: Engine, *, rootdir: Path, setting: str | None = Non
     for found in _guesses(engine, rootdir):
         return found
     raise EngineNotInstalled(
-        f"engine {engine.name!r} is not installed: there is no {engine.program!r} in "
-        f"{rootdir / '.engines' / engine.name}, beside {sys.executable}, or in PATH, and {engine.variable} is not set; "
+        f"engine {engine.name!r} is not installed: there is no {_wanted(engine)} in "
+        f"{_environment(engine, rootdir)}, beside {sys.executable}, or in PATH, and {engine.variable} is not set; "
         f"install it with: {engine.install}"
     )
 
@@ -98,7 +105,7 @@ def _told(engine: Engine, setting: str | None) -> Interpreter | None:
             f"{source} names {value}, where no interpreter is; install the engine with: {engine.install}"
         )
     found = _beside(engine, python)
-    if found is None and _has_module(python, engine.module):
+    if found is None and engine.program and _has_modules(python, (engine.module,)):
         found = Interpreter((str(python), "-m", engine.module), python)
     if found is None:
         raise EngineNotInstalled(
@@ -108,18 +115,33 @@ def _told(engine: Engine, setting: str | None) -> Interpreter | None:
 
 
 def _guesses(engine: Engine, rootdir: Path) -> Iterator[Interpreter]:
-    for python in (rootdir / ".engines" / engine.name / "bin" / "python", Path(sys.executable)):
+    for python in (_environment(engine, rootdir) / "bin" / "python", Path(sys.executable)):
         found = _beside(engine, python)
         if found:
             yield found
-    program = shutil.which(engine.program)
-    if program:
+    program = shutil.which(engine.program or "python")
+    if program and not engine.program:
+        found = _beside(engine, Path(program))
+        if found:
+            yield found
+    elif program:
         python = Path(program).resolve().parent / "python"
         yield Interpreter((program,), python if python.is_file() else None)
 
 
+def _environment(engine: Engine, rootdir: Path) -> Path:
+    return rootdir / ".engines" / (engine.folder or engine.name)
+
+
+def _wanted(engine: Engine) -> str:
+    return repr(engine.program) if engine.program else f"interpreter with {' and '.join(engine.libraries)}"
+
+
 def _beside(engine: Engine, python: Path) -> Interpreter | None:
     """Return the program that pip put beside *python*; never resolve the link that makes it an environment."""
+    if not engine.program:
+        has_all = python.is_file() and _has_modules(python, engine.libraries)
+        return Interpreter((str(python),), python) if has_all else None
     program = python.parent / engine.program
     if not python.is_file() or not os.access(program, os.X_OK):
         return None
@@ -134,9 +156,9 @@ def _was_moved(program: Path) -> bool:
 
 
 @cache
-def _has_module(python: Path, module: str) -> bool:
-    package = module.partition(".")[0]
-    return _ask(python, ASK_MODULE, package).returncode == 0
+def _has_modules(python: Path, modules: tuple[str, ...]) -> bool:
+    packages = (module.partition(".")[0] for module in modules)
+    return _ask(python, ASK_MODULES, *packages).returncode == 0
 
 
 @cache

@@ -94,14 +94,18 @@ class ModelRunner(LoadingStages, ABC):
         own = int(getattr(self.hf_config, "max_position_embeddings", 0) or 1 << 31)
         return min(own, self.runner_settings.data.max_position_embeddings or own)
 
-    def begin(self, batch: Batch) -> dict[str, Any]:
-        """Return what the first step starts from; each step's `model_output_process` brings it forward."""
+    def begin(self, batch: Batch, cache: Any = None) -> dict[str, Any]:
+        """Return what the first step starts from; each step's `model_output_process` brings it forward.
+
+        Keys and values go to *cache*, or to the runner's own.
+        """
         import torch
 
         from msprof_runners.cache import Masks
 
         device = self.model.device
-        cache = self._cache_for(batch)
+        if cache is None:
+            cache = self._cache_for(batch)
         cache.begin(batch.width, device)
         input_ids = torch.tensor(batch.padded, device=device)
         places = torch.arange(batch.width, device=device) - torch.tensor(batch.padding, device=device)[:, None]

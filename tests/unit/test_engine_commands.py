@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 
 from msprof_plugins.external import ExternalSimulator
 from msprof_plugins.install_engine import RECIPES, STAMP, Recipe, Taken, install
+from msprof_plugins.runner_serve import RunnerSimulator
 from msprof_plugins.transformers_serve import TransformersSimulator
 from msprof_plugins.vllm import VllmSimulator
 from pytest_msprof import OptimizerConfigField
@@ -115,6 +117,17 @@ def test_transformers_is_forced_to_a_length_by_its_generation_configuration(tmp_
     assert set(body) == {"generation_config"}
     wanted = {"max_new_tokens": 64, "do_sample": False, "eos_token_id": None, "pad_token_id": 3}
     assert json.loads(body["generation_config"]) == wanted
+
+
+def test_a_runner_is_started_by_the_path_of_its_server(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(RunnerSimulator, "engine", replace(RunnerSimulator.engine, libraries=("json",)))
+    fields = {"exe_mode": "ge_graph", "batch_size": 8, "omp_num_threads": 3, "seed": 7}
+    declared = [OptimizerConfigField(name="seed", config_position="--seed", min=0, max=9, dtype="int")]
+    simulator = prepared(RunnerSimulator(), tmp_path, fields, declared, model=str(model))
+    safe, program, *rest = simulator.command[1:]
+    assert (safe, program.endswith("msprof_runners/serving/__main__.py")) == ("-P", True)
+    assert " ".join(rest) == f"{model} --host 127.0.0.1 --port {PORT} --exe-mode ge_graph --batch-size 8 --seed 7"
+    assert simulator.env["OMP_NUM_THREADS"] == "3"
 
 
 def test_vllm_spells_flags_and_variables_as_its_command_line_wants_them(tmp_path, model):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,19 @@ def test_versions_are_those_of_the_other_environment(tmp_path):
     (tmp_path / "env" / "bin" / "toy-engine").chmod(0o755)
     found = find_interpreter(ENGINE, rootdir=tmp_path, setting=str(tmp_path / "env"))
     assert found.versions("toy", "pytest") == {"toy": "7.1"}
+
+
+def test_an_engine_without_a_program_is_an_interpreter_that_can_import_it(tmp_path):
+    engine = Engine("toy", "", "", "make it", libraries=("json", "pytest_msprof"), folder="toys")
+    assert find_interpreter(engine, rootdir=tmp_path).command == (sys.executable,)
+    folder = tmp_path / ".engines" / "toys" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys.executable)
+    (folder.parent / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\n")
+    assert find_interpreter(engine, rootdir=tmp_path).command == (sys.executable,)
+    bare = replace(engine, libraries=("json",))
+    assert find_interpreter(bare, rootdir=tmp_path).command == (str(folder / "python"),)
+    with pytest.raises(EngineNotInstalled, match=r"no interpreter with json and no_such_module in .*toys"):
+        find_interpreter(replace(engine, libraries=("json", "no_such_module")), rootdir=tmp_path)
+    with pytest.raises(EngineNotInstalled, match="'toy' is not installed there"):
+        find_interpreter(engine, rootdir=tmp_path, setting=str(folder.parent))

@@ -18,7 +18,7 @@ class Quantity(NamedTuple):
 
     name: str
     spellings: tuple[str, ...]
-    """Names of vLLM, SGLang, TGI and Triton, with the one label that tells; an older one after a newer one."""
+    """Names of vLLM, SGLang, TGI, Triton and our runner, with the one label that tells; an older after a newer one."""
     rises: bool = False
     """Whether it is a counter."""
     combine: Callable[[Iterable[float]], float] = sum
@@ -33,6 +33,7 @@ QUANTITIES = (
             "sglang:num_running_reqs",
             "tgi_batch_current_size",
             'nv_trt_llm_request_metrics{request_type="scheduled"}',
+            "runner_requests_running",
         ),
     ),
     Quantity(
@@ -43,6 +44,7 @@ QUANTITIES = (
             "tgi_queue_size",
             'nv_trt_llm_request_metrics{request_type="waiting"}',
             "nv_inference_pending_request_count",
+            "runner_requests_waiting",
         ),
     ),
     Quantity(
@@ -65,12 +67,22 @@ QUANTITIES = (
     Quantity("prefix_hit_rate", ("sglang:cache_hit_rate",), combine=max),
     Quantity(
         "input_tokens",
-        ("vllm:prompt_tokens_total", "sglang:prompt_tokens_total", "tgi_request_input_length_sum"),
+        (
+            "vllm:prompt_tokens_total",
+            "sglang:prompt_tokens_total",
+            "tgi_request_input_length_sum",
+            "runner_prompt_tokens_total",
+        ),
         rises=True,
     ),
     Quantity(
         "output_tokens",
-        ("vllm:generation_tokens_total", "sglang:generation_tokens_total", "tgi_request_generated_tokens_sum"),
+        (
+            "vllm:generation_tokens_total",
+            "sglang:generation_tokens_total",
+            "tgi_request_generated_tokens_sum",
+            "runner_generation_tokens_total",
+        ),
         rises=True,
     ),
     Quantity(
@@ -81,6 +93,7 @@ QUANTITIES = (
             "tgi_request_success",
             "tgi_request_success_total",
             "nv_inference_request_success",
+            "runner_requests_total",
         ),
         rises=True,
     ),

@@ -1,4 +1,4 @@
-"""The monitor `server`: what vLLM, SGLang, TGI and Triton count themselves, from `/metrics`."""
+"""The monitor `server`: what vLLM, SGLang, TGI, Triton and the engine `runner` count themselves, from `/metrics`."""
 
 from __future__ import annotations
 
