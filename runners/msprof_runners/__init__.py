@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookimplMarker
 
 if TYPE_CHECKING:
+    from msprof_runners.divided_runner import DividedRunner
     from msprof_runners.gpt_oss import GptOssRunner
     from msprof_runners.hugging_face import HuggingFaceRunner
     from msprof_runners.model_runner import ModelRunner
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_msprof.registry import Registry
 
 __all__ = [
+    "DividedRunner",
     "GptOssRunner",
     "HuggingFaceRunner",
     "ModelRunner",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "DividedRunner": "divided_runner",
     "GptOssRunner": "gpt_oss",
     "HuggingFaceRunner": "hugging_face",
     "ModelRunner": "model_runner",

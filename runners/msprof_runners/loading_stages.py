@@ -12,7 +12,7 @@ from msprof_runners.checkpoint import read_config
 from msprof_runners.devices import Device
 from msprof_runners.parallel import check_model, check_world
 from msprof_runners.runner_settings import RunnerSettings
-from msprof_runners.world import World
+from msprof_runners.world import World, is_joined
 from pytest_msprof.errors import CheckpointError, ConfigurationError
 from pytest_msprof.ids import new_id
 
@@ -25,6 +25,15 @@ __all__ = ["LoadingStages", "phase"]
 
 class LoadingStages:
     """Everything from the settings to a model that can be asked; each stage may be replaced."""
+
+    def __new__(cls, runner_settings: RunnerSettings | Mapping[str, Any]) -> Self:
+        """Make a runner of this process, or a `DividedRunner` where the settings ask for several and this is none."""
+        settings = RunnerSettings.of(runner_settings)
+        if settings.world_size > 1 and not is_joined():
+            from msprof_runners.divided_runner import DividedRunner
+
+            return DividedRunner(cls, settings)  # type: ignore[return-value]
+        return super().__new__(cls)
 
     def __init__(self, runner_settings: RunnerSettings | Mapping[str, Any]) -> None:
         self.runner_settings = RunnerSettings.of(runner_settings)

@@ -34,8 +34,6 @@ class World:
         """Return this process's place among *size*; raises `ConfigurationError` where another number was started."""
         if size == 1:
             return cls()
-        if not is_joined():
-            raise ConfigurationError(f"world_size is {size}, but this is a single process: start it with torchrun")
         started = int(os.environ["WORLD_SIZE"])
         if started != size:
             raise ConfigurationError(f"world_size is {size}, but {started} processes were started (WORLD_SIZE)")

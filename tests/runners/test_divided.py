@@ -8,17 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from msprof_runners import GptOssRunner, HuggingFaceRunner
 from msprof_runners.divided_weights import load_part, load_saved_part, save_part
 from msprof_runners.division import Division
 from msprof_runners.parallel import check_world
-from pytest_msprof.errors import CheckpointError
+from pytest_msprof.errors import CheckpointError, InvalidSettings, InvalidWorkload, ServiceExited
 
 MODELS = ["tiny-gpt-oss", "tiny-llama", "tiny-qwen2", "tiny-qwen3", "tiny-qwen3-moe"]
+PROMPTS = ["Explain what is gpt_oss.", " a long story about water and wood", " hi"]
 PROGRAM = Path(__file__).parent / "programs" / "divided.py"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
@@ -105,3 +108,35 @@ def test_a_part_that_was_saved_for_another_layout_is_refused(models, tmp_path):
         part_of(tmp_path, 1, load_saved_part, attn_tp_size=2)
     with pytest.raises(CheckpointError, match="has no folder rank_0: weights are divided by save_model beforehand"):
         part_of(tmp_path, 0, load_saved_part)
+
+
+def test_a_runner_starts_its_own_processes_and_one_that_is_killed_ends_them_all(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = dict.fromkeys(("attn_tp_size", "moe_tp_size", "lmhead_tp_size"), 2)
+    wanted = settings("tiny-gpt-oss", model={"enable_online_split_weight": True}, world_size=2, parallel_config=sizes)
+    alone = GptOssRunner(settings("tiny-gpt-oss")).init_model().model_generate(PROMPTS)
+    with GptOssRunner(wanted).init_model() as runner:
+        run = runner.model_generate(PROMPTS)
+        assert run.tokens == alone.tokens
+        assert run.texts == alone.texts
+        assert run.launch_id == runner.launch_id
+        assert run.fields["attn_tp_size"] == 2
+        assert 0.5 < run.environment["weights_held"] < 0.8
+        assert len(run.series["decode_step"].values) == 15
+        runner.save_model(tmp_path / "saved")
+        assert {path.name for path in (tmp_path / "saved").glob("rank_*")} == {"rank_0", "rank_1"}
+        with pytest.raises(InvalidWorkload, match="at least one prompt"):
+            runner.model_generate([])
+        processes = psutil.Process().children(recursive=True)
+        (other,) = [process for process in processes if process.environ().get("RANK") == "1"]
+        other.kill()
+        with pytest.raises(ServiceExited, match=r"\[rank 1\] was ended by SIGKILL"):
+            runner.model_generate(PROMPTS)
+        assert psutil.wait_procs(processes, timeout=30)[1] == []
+    assert run.tokens == alone.tokens
+
+
+def test_sizes_that_do_not_fit_the_model_start_no_process(settings):
+    wanted = settings(world_size=3, parallel_config={"attn_tp_size": 3})
+    with pytest.raises(InvalidSettings, match="attn_tp_size must divide the model's num_attention_heads 4, but is 3"):
+        HuggingFaceRunner(wanted).init_model()
