@@ -53,5 +53,5 @@ def test_the_suites_of_runners_measure_and_record(tmp_path):
     code, said = run_pytest(suites, "--rootdir", tmp_path, "-c", os.devnull, "--msprof-report", "no", cwd=tmp_path)
     assert code == 0, said
     runs = [path for path in (tmp_path / ".msprof" / "runs").iterdir() if (path / "run.json").exists()]
-    assert len(runs) == 4 + 3 + 2
+    assert len(runs) == 4 + 3 + 2 + 2
     assert "golden recorded: test_decode[eager-1]" in said
