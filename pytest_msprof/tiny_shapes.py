@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MODELS", "Shape", "configuration", "weights"]
+__all__ = ["MODELS", "Noise", "Shape", "Weights", "configuration", "weights"]
 
 DEVIATION = 0.02
 Weights = Iterator[tuple[str, NDArray[np.float32]]]
@@ -17,7 +17,7 @@ Weights = Iterator[tuple[str, NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a decoder-only transformer with grouped-query attention."""
+    """The sizes of a transformer: a decoder with grouped-query attention, or an encoder."""
 
     vocabulary: int
     hidden: int
@@ -65,6 +65,8 @@ MODELS: Mapping[str, Shape] = {
     "tiny-qwen3": _lively("qwen3"),
     "tiny-qwen3-moe": _lively("qwen3_moe", intermediate=64, experts=8),
     "tiny-gpt-oss": _lively("gpt_oss", intermediate=64, experts=8, window=16),
+    "tiny-bert": _lively("bert", intermediate=512, kv_heads=4, positions=512),
+    "tiny-clip": _lively("clip", intermediate=512, kv_heads=4, positions=77),
 }
 """The models that can be made, in bf16. `tiny-qwen2`, the engines' default, has 3.4 million parameters (7 MB)."""
 
@@ -125,7 +127,7 @@ def weights(shape: Shape, silent: list[int]) -> Weights:
     Random weights soon repeat one token for ever. With outputs of 0 the *silent* ones never win:
     an answer has text in every chunk, and does not end before its length.
     """
-    noise = _Noise(shape.deviation)
+    noise = Noise(shape.deviation)
     embeddings = noise(shape.vocabulary, shape.hidden)
     embeddings[silent] = 0
     yield "model.embed_tokens.weight", embeddings
@@ -142,7 +144,7 @@ def weights(shape: Shape, silent: list[int]) -> Weights:
         yield "lm_head.weight", outputs
 
 
-class _Noise:
+class Noise:
     """Draws normal values as sums of twelve uniform ones.
 
     Integers all the way: NumPy promises the bits of PCG64, but not those of its normal distribution.
@@ -152,12 +154,13 @@ class _Noise:
         self._bits, self._deviation = np.random.PCG64(0), deviation
 
     def __call__(self, *shape: int) -> NDArray[np.float32]:
+        """Return the next values in an array of *shape*."""
         words = self._bits.random_raw(int(np.prod(shape)) * 3).astype("<u8", copy=False)
         sums = words.view("<u2").reshape(*shape, 12).sum(axis=-1, dtype=np.int64)
         return np.asarray((sums - 6 * 0xFFFF) * (self._deviation / 0x10000), np.float32)
 
 
-def _attention(shape: Shape, at: str, noise: _Noise) -> Weights:
+def _attention(shape: Shape, at: str, noise: Noise) -> Weights:
     query, key = shape.heads * shape.head, shape.kv_heads * shape.head
     for name, width in (("q", query), ("k", key), ("v", key)):
         yield f"{at}.{name}_proj.weight", noise(width, shape.hidden)
@@ -172,20 +175,20 @@ def _attention(shape: Shape, at: str, noise: _Noise) -> Weights:
         yield f"{at}.sinks", noise(shape.heads)
 
 
-def _dense(shape: Shape, at: str, noise: _Noise) -> Weights:
+def _dense(shape: Shape, at: str, noise: Noise) -> Weights:
     yield f"{at}.gate_proj.weight", noise(shape.intermediate, shape.hidden)
     yield f"{at}.up_proj.weight", noise(shape.intermediate, shape.hidden)
     yield f"{at}.down_proj.weight", noise(shape.hidden, shape.intermediate)
 
 
-def _single_experts(shape: Shape, at: str, noise: _Noise) -> Weights:
+def _single_experts(shape: Shape, at: str, noise: Noise) -> Weights:
     """Yield experts of which each has weights of its own, as Qwen3 stores them."""
     yield f"{at}.gate.weight", noise(shape.experts, shape.hidden)
     for expert in range(shape.experts):
         yield from _dense(shape, f"{at}.experts.{expert}", noise)
 
 
-def _joint_experts(shape: Shape, at: str, noise: _Noise) -> Weights:
+def _joint_experts(shape: Shape, at: str, noise: Noise) -> Weights:
     """Yield experts that share a tensor, gate and up projection by turns, as GptOss stores them."""
     yield f"{at}.router.weight", noise(shape.experts, shape.hidden)
     yield f"{at}.router.bias", noise(shape.experts)

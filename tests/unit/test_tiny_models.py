@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,7 +59,15 @@ def test_projections_are_noise_and_norms_are_one(model):
     assert not np.any(found["model.layers.0.self_attn.q_proj.bias"])
 
 
-@pytest.mark.parametrize("name", sorted(set(MODELS) - {"tiny-qwen2"}))
+ENCODERS = {"tiny-bert", "tiny-clip"}
+MAKE = """
+import pathlib, sys
+from pytest_msprof.tiny_models import make_model
+make_model(sys.argv[1], pathlib.Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"tiny-qwen2", *ENCODERS}))
 def test_models_of_other_architectures_are_whole(name, tmp_path):
     model = make_model(name, tmp_path / name)
     config, found = json.loads((model / "config.json").read_text()), tensors(model)
@@ -67,6 +77,23 @@ def test_models_of_other_architectures_are_whole(name, tmp_path):
     norms = [value for tensor, value in found.items() if tensor.endswith("norm.weight")]
     assert len(norms) >= 2 * config["num_hidden_layers"] + 1
     assert all(np.all(value == 1) for value in norms)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_encoders_are_the_same_wherever_they_are_made(name, tmp_path):
+    model = make_model(name, tmp_path / name)
+    subprocess.run([sys.executable, "-c", MAKE, name, str(tmp_path / "again")], check=True)
+    assert directory_digest(tmp_path / "again") == directory_digest(model)
+    config, tokenizer = (json.loads((model / file).read_text()) for file in ("config.json", "tokenizer_config.json"))
+    assert name.removeprefix("tiny-") == config["model_type"]
+    ids = config.get("text_config", config)
+    reader = Tokenizer.from_file(str(model / "tokenizer.json"))
+    assert reader.token_to_id(tokenizer["pad_token"]) == ids["pad_token_id"]
+    assert reader.get_vocab_size() <= ids["vocab_size"]
+    unknown = reader.token_to_id(tokenizer["unk_token"])
+    said = reader.encode("Say 42 times: what_is gpt-oss?")
+    assert unknown not in said.ids[1:-1]
+    assert len(said.ids) == len(reader.encode("say 42 times: what_is gpt-oss?", add_special_tokens=False).ids) + 2
 
 
 def test_tokens_that_are_no_text_of_their_own_can_never_win(model):
@@ -123,5 +150,5 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 
 
 def test_an_unknown_model_names_the_known_ones(tmp_path):
-    with pytest.raises(UnknownName, match=r"unknown model 'tiny-qwen' \(known: tiny-gpt-oss, tiny-llama, tiny-qwen2, "):
+    with pytest.raises(UnknownName, match=r"unknown model 'tiny-qwen' \(known: tiny-bert, tiny-clip, tiny-gpt-oss, "):
         make_model("tiny-qwen", tmp_path)
