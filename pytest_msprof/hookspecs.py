@@ -74,7 +74,7 @@ def pytest_msprof_quality(service: Any, names: tuple[str, ...]) -> dict[str, flo
 
 
 def pytest_msprof_trial_finished(study: str, trial: TrialRecord) -> None:
-    """Learn that a trial was measured, found infeasible, or failed."""
+    """Learn that a trial was measured, found infeasible, left behind, or failed."""
 
 
 def pytest_msprof_run_recorded(run: Run, folder: Path) -> None:

@@ -86,11 +86,11 @@ def _row(
 ) -> dict[str, Value]:
     run = next((runs[run_id] for run_id in trial.run_ids if run_id in runs), None)
     index = PerformanceIndex() if run is None else run.performance_index
-    failed = trial.state == "failed"
+    why = {"failed": f"{trial.failure}: {trial.reason}", "behind": trial.reason}.get(trial.state)
     return {
         **index.model_dump(),
         **{column: _cell(trial.fields.get(name)) for name, column in columns.items()},
-        "error": _cell(f"{trial.failure}: {trial.reason}" if failed else None),
+        "error": _cell(why),
         "backup": _cell(str(backups[trial.number]) if trial.number in backups else None),
         "duration": trial.duration,
         "real_evaluation": True,

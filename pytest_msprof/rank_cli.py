@@ -137,8 +137,8 @@ def order(found: Sequence[Candidate], objectives: Sequence[Objective]) -> list[C
 
 def _value(trial: TrialRecord, store: RunStore, name: str) -> float:
     """Return a figure of the trial: what the study kept, else what the run that stands for it has."""
-    if trial.state == "failed":
-        raise MetricMissing(trial.failure or "failed")
+    if trial.state in ("failed", "behind"):
+        raise MetricMissing(trial.failure or trial.state)
     if name in trial.metrics:
         return trial.metrics[name]
     if not trial.run_ids:

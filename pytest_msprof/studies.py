@@ -55,7 +55,7 @@ def next_trial(
     session.trials[item.nodeid] = made
     made.begin()
     if slot.kind == "trial" and (known := _measured_before(session, made, engine, simulator)) is not None:
-        made.tell(known)
+        made.answer(known)
         _tell_hooks(item, made)
         pytest.skip(f"answered from run {known.id} of {known.started_at:%Y-%m-%d}: {made.infeasible or 'measured'}")
     _say_where(session, item, study, made)
@@ -93,7 +93,7 @@ def _measured_before(
         fields=session.server_side(trial.fields),
         load_generator=session.options.load,
         load_fields=session.own_load_fields(trial.fields),
-        workload_hash=next(trial.workloads()).hash(tokenizer_digest(operator.tokenizer_path)),
+        workload_hash=trial.asked.hash(tokenizer_digest(operator.tokenizer_path)),
         model_digest=session.model_digest,
         device=session.device,
     )
@@ -249,6 +249,8 @@ def _settled(item: pytest.Function) -> Iterator[None]:
     if trial.slot.kind == "result":
         return
     _tell_hooks(item, trial)
+    if trial.behind:
+        pytest.skip(trial.behind)
     if trial.infeasible:
         pytest.skip(f"infeasible: {trial.infeasible}")
 

@@ -33,7 +33,8 @@ class TrialRecord(_Frozen):
     number: int
     fields: dict[str, Value]
     """What was set; a field of the space that is absent was left to the engine."""
-    state: Literal["measured", "infeasible", "failed"]
+    state: Literal["measured", "infeasible", "behind", "failed"]
+    """Whether it met the limits; `behind` ended after a short run, clearly worse than the best one."""
     value: float | None = None
     """The objective, in its metric's unit; None where it was not measured."""
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -43,7 +44,7 @@ class TrialRecord(_Frozen):
     loads: tuple[LoadPoint, ...] = ()
     """Every load that was measured to find it."""
     reason: str = ""
-    """Why it is infeasible or failed, one line."""
+    """Why it is infeasible, behind or failed, one line."""
     failure: str = ""
     """Class of the failure (`pytest_msprof.failures`)."""
     before_load: bool = False

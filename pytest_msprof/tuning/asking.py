@@ -160,7 +160,7 @@ class Asking:
 
     def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
         """Answer a known proposal from the log."""
-        if same is None or same.value is None:
+        if same is None or same.value is None or "metrics" not in facts_of(same):
             self._log.refuse(trial, "measured right now, or without a value")
             return
         for name, value in same.constraints.items():

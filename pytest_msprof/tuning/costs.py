@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_msprof.space import SearchSpace
 
-__all__ = ["Costs", "facts_of_launch"]
+__all__ = ["Costs", "facts_of_launch", "seconds_of"]
 
 DEARER = 2.0
 """Times that a trial with a start must take longer than one without before anything depends on it."""
@@ -66,7 +66,7 @@ class Costs:
         own = [trial for trial in finished if facts_of(trial).get("worker", 0) == self._worker]
         if (fields := _fields_running(own)) is None:
             return
-        self.factor = _factor(_taken(finished))
+        self.factor = _factor(seconds_of(finished))
         self._key = self._key_of(fields)
         given = parameters(self._space, fields)
         self.running = {name: given[name] for name in self._server_side if name in given}
@@ -101,16 +101,35 @@ def _taken(trials: Sequence[FrozenTrial]) -> list[_Took]:
     for facts in map(facts_of, trials):
         if (launch := facts.get("launch")) is None or facts.get("start_seconds") is None:
             continue
-        found.append(_Took(facts["duration"], 0.0 if launch in launches else facts["start_seconds"]))
+        start = 0.0 if launch in launches else facts["start_seconds"]
         launches.add(launch)
+        if "metrics" in facts:  # a trial that was left behind took less than a whole one
+            found.append(_Took(facts["duration"], start))
     return found
 
 
-def _factor(taken: Sequence[_Took]) -> float:
-    """Return how many times longer a start makes a trial; 1 where it is little, or nothing is known of it."""
+class Seconds(NamedTuple):
+    """Medians over the trials of a study."""
+
+    start: float
+    """From the command until the service is ready."""
+    run: float
+    """The rest of a trial."""
+    both: float
+    """A trial that starts a service."""
+
+
+def seconds_of(finished: Sequence[FrozenTrial]) -> Seconds | None:
+    """Return how long starts and runs take, None where no trial told."""
+    taken = _taken(finished)
     started = [took for took in taken if took.start]
     alone = [took.seconds for took in taken if not took.start] or [took.seconds - took.start for took in started]
     if not started or (run := median(alone)) <= 0:
-        return 1.0
-    ratio = median(took.seconds for took in started) / run
+        return None
+    return Seconds(median(took.start for took in started), run, median(took.seconds for took in started))
+
+
+def _factor(took: Seconds | None) -> float:
+    """Return how many times longer a start makes a trial; 1 where it is little, or nothing is known of it."""
+    ratio = took.both / took.run if took else 1.0
     return 2.0 ** (math.floor(math.log2(ratio)) + 0.5) if ratio > DEARER else 1.0

@@ -53,5 +53,5 @@ def measured_of(plan: TunePlan, finished: Sequence[FrozenTrial]) -> list[tuple[i
 
 
 def _was_measured(trial: FrozenTrial) -> bool:
-    """Say whether there is something to confirm: a configuration that failed would fail again."""
-    return trial.value is not None and not facts_of(trial).get("failure")
+    """Say whether there is something to confirm: what failed would fail again, what was left behind stays there."""
+    return trial.value is not None and "metrics" in facts_of(trial)

@@ -61,8 +61,9 @@ class ConstrainedGPSampler(BaseSampler):
     The first *n_startup_trials* fill the space: after whatever was enqueued, each is the point of a
     scrambled Sobol set that lies farthest from those before. A trial that ended as FAIL is a crash
     and is learned from, unless its user attribute `interrupted` is set; with `refused` beside it,
-    its point is not proposed again. Constraints come from `trial.set_constraint`, or from
-    *constraints_func*; ≤ 0 is feasible, and the size counts.
+    its point is not proposed again. One that was pruned counts with what it reported last.
+    Constraints come from `trial.set_constraint`, or from *constraints_func*; ≤ 0 is feasible, and
+    the size counts.
 
     Random numbers come from *seed* and the number of finished trials: a serial study that is
     interrupted and resumed proposes what it would have proposed.
@@ -152,7 +153,7 @@ class ConstrainedGPSampler(BaseSampler):
             return self._farthest(cube, taken, generator)
         candidates += self._sharing(cube, [*taken, *candidates], generator)
         taught = [other for other in finished if _teaches(other)]
-        alive = np.array([1.0 if other.state == TrialState.COMPLETE else -1.0 for other in taught])
+        alive = np.array([-1.0 if other.state == TrialState.FAIL else 1.0 for other in taught])
         before = self._before(cube, names, maximize=maximize) if np.any(feasible) and np.min(told) > 0 else None
         model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive, before)
         at = cube.encode(candidates)
@@ -248,8 +249,11 @@ class ConstrainedGPSampler(BaseSampler):
         """Return the constraints' names, and what each trial says of each, ``(n, c)``; a missing one counts as met."""
         rows = [self._constraints_of(trial) for trial in trials]
         names = sorted({name for row in rows for name in row})
-        found = np.array([[row.get(name, 0.0) for name in names] for row in rows], float)
-        return names, found.reshape(len(rows), len(names))
+        found = np.array([[row.get(name, 0.0) for name in names] for row in rows], float).reshape(len(rows), len(names))
+        early = np.array([_is_estimated(trial) for trial in trials], bool)
+        if np.any(early) and not np.all(early):
+            found[early] = np.mean(found[~early], axis=0)
+        return names, found
 
     def _constraints_of(self, trial: FrozenTrial) -> dict[str, float]:
         if self._constraints is None:
@@ -258,7 +262,12 @@ class ConstrainedGPSampler(BaseSampler):
 
 
 def _is_measured(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE and trial.value is not None
+    return (trial.state == TrialState.COMPLETE and trial.value is not None) or _is_estimated(trial)
+
+
+def _is_estimated(trial: FrozenTrial) -> bool:
+    """Say whether a trial ended early and has a value nevertheless; what it says of limits is not known."""
+    return trial.state == TrialState.PRUNED and trial.value is not None
 
 
 def _home(trials: Sequence[FrozenTrial]) -> Mapping[str, Any] | None:
@@ -268,7 +277,7 @@ def _home(trials: Sequence[FrozenTrial]) -> Mapping[str, Any] | None:
 
 def _teaches(trial: FrozenTrial) -> bool:
     """Say whether a trial tells something about crashes: what a client or a clock ended does not."""
-    return trial.state == TrialState.COMPLETE or trial.user_attrs.get("failure") not in NO_CRASH
+    return trial.state != TrialState.FAIL or trial.user_attrs.get("failure") not in NO_CRASH
 
 
 def _key(cube: Cube, parameters: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -74,6 +74,15 @@ class LoadSearch(ABC):
         self.plan = plan
         self.axis = Axis.of(plan.workload)
         self.seen: list[Seen] = []
+        self.first: Run | None = None
+        """The short run that came before, None where there was none."""
+        self.behind = ""
+        """Why the trial ends with it, empty where it does not."""
+
+    @property
+    def told(self) -> int:
+        """How many loads were told."""
+        return len(self.seen) + (self.first is not None)
 
     @property
     @abstractmethod

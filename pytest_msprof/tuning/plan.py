@@ -15,7 +15,7 @@ from pytest_msprof.space import SearchSpace
 from pytest_msprof.tuning.goals import Goals
 from pytest_msprof.workload import Workload
 
-__all__ = ["LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
+__all__ = ["BY_HAND", "LOADS", "ROLES", "Objective", "Slot", "TunePlan"]
 
 LOADS = ("fixed", "max_under_slo", "sweep")
 TIGHTENED = 0.1

@@ -19,6 +19,7 @@ from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.plan import Role, TunePlan
 from pytest_msprof.tuning.proposals import configured
+from pytest_msprof.tuning.racing import OPENING, Opening, Race, Rival, opening_of, rival_among, short_of
 from pytest_msprof.tuning.ranking import Measured
 from pytest_msprof.tuning.samplers import STARTS, Offer, make_sampler
 from pytest_msprof.tuning.stopping import reason_to_stop
@@ -193,7 +194,9 @@ class TuneStudy:
         """Return the loads of a new trial, or the one load at which the trial *confirmed* is measured again."""
         plan = self.plan
         if plan.load == "fixed":
-            return OneLoad(plan, plan.workload)
+            races = confirmed is None and self._is_ours()
+            rival = rival_among(plan, self._log.finished()) if races else None
+            return Race(plan, rival) if rival else OneLoad(plan, plan.workload)
         known = {record.number: record for record in self.records() if record.load is not None}
         if confirmed is not None:
             found = known[confirmed].load if confirmed in known else None
@@ -202,12 +205,18 @@ class TuneStudy:
         return make_loads(plan, start=best.load, to_beat=best.value) if best else make_loads(plan)
 
     def tell(
-        self, proposal: Proposal, run: Run, *, load: float | None = None, seen: Sequence[Seen] = ()
+        self,
+        proposal: Proposal,
+        run: Run,
+        *,
+        load: float | None = None,
+        seen: Sequence[Seen] = (),
+        first: Run | None = None,
     ) -> dict[str, float]:
         """Report a measurement; returns the metrics. A second report of one proposal is ignored.
 
         Where the trial tried several loads, *run* is the one that stands for it, *load* says where
-        it stood, and *seen* is everything that was measured.
+        it stood, and *seen* is everything that was measured. *first* is the short run that came before it.
         """
         metrics = self.plan.measure(run)
         if proposal.told:
@@ -220,15 +229,34 @@ class TuneStudy:
         facts: dict[str, Any] = {
             "metrics": metrics,
             "missed": [name for name, excess in self.plan.violations(metrics).items() if excess > 0],
-            "run_ids": [run.id, *others],
+            "run_ids": [run.id, *others, *([first.id] if first else [])],
             "duration": time.monotonic() - proposal.asked_at,
         }
         if run.session_id == self.session_id:  # else another study measured it, and its service runs no more
             facts |= facts_of_launch(run)
+        if (short := short_of(self.plan)) and (opening := opening_of(first or run, short)):
+            facts[OPENING] = opening
         if self.plan.load != "fixed":
             facts |= {"load": load, "loads": [[entry.load, entry.metrics] for entry in seen]}
         self._finish(proposal, facts, value=metrics[self.plan.objective])
         return metrics
+
+    def leave(self, proposal: Proposal, first: Run, opening: Opening, rival: Rival) -> None:
+        """Report a trial that ended after the run *first*, a short one, for it was clearly behind *rival*.
+
+        The search learns what the trial would about have come to; nothing else takes that for a measurement.
+        """
+        if proposal.told:
+            return
+        proposal.trial.report(rival.estimate(opening, maximize=self.plan.maximize), 0)
+        facts = {
+            **facts_of_launch(first),
+            "behind": rival.why_behind(opening),
+            OPENING: opening,
+            "run_ids": [first.id],
+            "duration": time.monotonic() - proposal.asked_at,
+        }
+        self._finish(proposal, facts, value=None)
 
     def fail(
         self, proposal: Proposal, failure: str, reason: str, log_tail: str = "", *, before_load: bool = False

@@ -9,9 +9,10 @@ from typing import Any
 from pytest_msprof.errors import MetricMissing, MsprofError
 from pytest_msprof.results import Run, Value
 from pytest_msprof.tuning.leases import my_lease
-from pytest_msprof.tuning.loads import LoadSearch
+from pytest_msprof.tuning.loads import LoadSearch, OneLoad
 from pytest_msprof.tuning.plan import Slot
 from pytest_msprof.tuning.quality import Judge, Scorers
+from pytest_msprof.tuning.racing import Race
 from pytest_msprof.tuning.study import Proposal, TuneStudy
 from pytest_msprof.workload import Workload
 
@@ -36,6 +37,8 @@ class Trial:
     released: bool = False
     infeasible: str = ""
     """Which constraints the measurement missed, empty when it met them all."""
+    behind: str = ""
+    """Why it ended after a short run, empty where it did not."""
     _loads: LoadSearch = field(init=False, repr=False)
     _has_begun: bool = field(default=False, init=False, repr=False)
     """Whether a load was asked for, so that the service had started."""
@@ -55,9 +58,9 @@ class Trial:
         """
         loads = self._loads
         while (workload := loads.workload) is not None:
-            before, self._has_begun = len(loads.seen), True
+            before, self._has_begun = loads.told, True
             yield self._by_hand(workload)
-            if len(loads.seen) == before:
+            if loads.told == before:
                 return
 
     def _by_hand(self, workload: Workload) -> Workload:
@@ -68,6 +71,11 @@ class Trial:
         return workload.with_load(
             concurrency=int(concurrency) if concurrency else None, request_rate=float(rate) if rate else None
         )
+
+    @property
+    def asked(self) -> Workload:
+        """The workload of the mark, under the load that fields of the space set."""
+        return self._by_hand(self._study.plan.workload)
 
     def can_learn_from(self, run: Run) -> bool:
         """Say whether *run* has the objective and every constrained metric."""
@@ -91,15 +99,31 @@ class Trial:
 
     def conclude(self) -> None:
         """Report the load that stands for the trial, where one was told: the body may have stopped early."""
+        self._leave_behind()
         if self.told or not self._loads.seen:
             return
         self.told = True
         answer = self._loads.answer
         self.infeasible = self._study.plan.infeasible(answer.metrics)
         if self._proposal is not None:
-            self._study.tell(self._proposal, answer.run, load=answer.load, seen=self._loads.seen)
+            loads = self._loads
+            self._study.tell(self._proposal, answer.run, load=answer.load, seen=loads.seen, first=loads.first)
         else:
             self._confirm({"run": answer.run.id, "metrics": answer.metrics, "broken": self.infeasible})
+
+    def _leave_behind(self) -> None:
+        """End with the short run where it says that the whole one would be in vain."""
+        race = self._loads
+        if self.told or self._proposal is None or not isinstance(race, Race) or not race.behind:
+            return
+        if race.first is not None and race.opening is not None:
+            self.told, self.behind = True, race.behind
+            self._study.leave(self._proposal, race.first, race.opening, race.rival)
+
+    def answer(self, run: Run) -> None:
+        """Report what an earlier study measured under the workload of the mark."""
+        self._loads = OneLoad(self._study.plan, self._study.plan.workload)
+        self.tell(run)
 
     def fail(self, error: MsprofError) -> None:
         """Report that this configuration could not be measured; a load that held before the failure counts."""

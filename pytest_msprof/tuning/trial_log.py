@@ -108,7 +108,7 @@ class TrialLog:
         Who dies between the two writes told everything: whoever comes next finishes it.
         """
         trial.set_user_attr("facts", {**facts, "value": value})
-        self._study.tell(trial, value, state=_state(value))
+        self._study.tell(trial, value, state=_state(facts, value))
 
     def free_the_dead(self, is_alive: Callable[[Mapping[str, Any] | None], bool]) -> None:
         """End the trials of processes that are gone: those that were told count, the others are given back."""
@@ -117,21 +117,24 @@ class TrialLog:
         for trial in self.trials():
             if trial.state != TrialState.RUNNING or is_alive(trial.user_attrs.get("lease")):
                 continue
-            value = facts_of(trial).get("value")
+            facts = facts_of(trial)
+            value = facts.get("value")
             if "facts" not in trial.user_attrs:
                 trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
                 self._storage.set_trial_user_attr(trial_id, "interrupted", DIED)
             with quiet():
-                self._study.tell(trial.number, value, state=_state(value), skip_if_finished=True)
+                self._study.tell(trial.number, value, state=_state(facts, value), skip_if_finished=True)
 
 
 def _deaths(tries: Iterable[FrozenTrial]) -> int:
     return sum(1 for trial in tries if trial.user_attrs["interrupted"] == DIED)
 
 
-def _state(value: float | None) -> TrialState:
+def _state(facts: Mapping[str, Any], value: float | None) -> TrialState:
     from optuna.trial import TrialState
 
+    if facts.get("behind"):
+        return TrialState.PRUNED
     return TrialState.FAIL if value is None else TrialState.COMPLETE
 
 
@@ -151,16 +154,17 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
     facts = facts_of(trial)
     failed = bool(facts.get("failure"))
     missed = facts.get("missed", [name for name, excess in trial.constraints.items() if excess > 0 and name != STARTS])
-    state: Any = "failed" if failed else "infeasible" if missed else "measured"
+    behind = facts.get("behind", "")
+    state: Any = "failed" if failed else "behind" if behind else "infeasible" if missed else "measured"
     return TrialRecord(
         number=trial.user_attrs["number"],
         fields=trial.user_attrs["fields"],
         state=state,
-        value=None if failed else trial.value,
+        value=None if failed or behind else trial.value,
         metrics=facts.get("metrics", {}),
         load=facts.get("load"),
         loads=tuple(LoadPoint(load=load, metrics=metrics) for load, metrics in facts.get("loads", ())),
-        reason=facts.get("reason", "") or ("misses " + ", ".join(missed) if missed else ""),
+        reason=facts.get("reason", "") or behind or ("misses " + ", ".join(missed) if missed else ""),
         failure=facts.get("failure", ""),
         before_load=facts.get("before_load", False),
         log_tail=facts.get("log_tail", ""),

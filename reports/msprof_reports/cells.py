@@ -55,6 +55,7 @@ COLOURS = {
     "inconclusive": UNSURE,
     "descriptive": UNSURE,
     "infeasible": UNSURE,
+    "behind": UNSURE,
 }
 """Text and ground of a verdict or state."""
 

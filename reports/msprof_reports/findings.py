@@ -146,8 +146,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def ranked(study: StudySummary) -> list[TrialRecord]:
-    """Return the trials with the winner first, then by objective, then what was infeasible, then what failed."""
-    states = ("measured", "infeasible", "failed")
+    """Return the trials with the winner first, then by objective, then what was infeasible, left behind, or failed."""
+    states = ("measured", "infeasible", "behind", "failed")
     sign = -1 if higher_is_better(study.objective, study) else 1
 
     def place(trial: TrialRecord) -> tuple[bool, int, bool, float, int]:

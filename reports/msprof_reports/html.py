@@ -32,6 +32,7 @@ GLYPHS = {
     "no golden yet": "○",
     "measured": "✓",
     "infeasible": "○",
+    "behind": "○",
     "failed": "✕",
 }
 

@@ -67,3 +67,17 @@ def test_a_search_that_is_not_installed_says_how_to_install_it(project, search, 
 
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     assert install in " ".join(refused.errlines)
+
+
+def test_a_trial_that_is_clearly_behind_after_a_short_run_is_skipped_with_its_figures(project):
+    space = "SearchSpace(choice('itl', [0.003, 0.01, 0.012, 0.014, 0.016]), default={'itl': 0.003})"
+    load = "Workload(input_tokens=4, output_tokens=8, concurrency=2, num_requests=72, warmup=0)"
+    project.study(space, search="auto", n_trials=5, load_name=load)
+
+    result = project.run()
+
+    result.assert_outcomes(passed=5, skipped=1)
+    why = project.reports()["test_study[fake-trial-4]"].why
+    assert "clearly behind trial 0 in the first 15 requests: " in why
+    assert "5 of 5 trials (4 measured, 1 behind)" in said(result)
+    assert [run.workload.num_requests for run in project.runs()] == [72, 72, 72, 72, 15]

@@ -13,6 +13,7 @@ from report_samples import CHAT, even_study, hostile_session, launches, measured
 from msprof_reports import charts, pytest_msprof_write_report
 from msprof_reports.courses import course_chart
 from msprof_reports.effect_charts import effect_chart
+from msprof_reports.findings import ranked
 from msprof_reports.html import render, write_html
 from msprof_reports.study_charts import front_chart, minutes_chart
 from pytest_msprof.comparison import Tolerance, compare
@@ -127,6 +128,20 @@ def test_latencies_that_are_far_apart_stand_on_a_logarithmic_axis():
 def test_several_objectives_are_drawn_against_the_first():
     study = sample_study(objective="score", objectives={"output_throughput": 1.0, "ttft.p50": 2.0}, front=(3, 7))
     assert "output_throughput , token/s, against ttft.p50 , s" in page_of(studies=(study,)).text
+
+
+def test_a_trial_that_was_left_behind_stands_after_the_measured_ones_with_its_reason():
+    study = sample_study()
+    reason = "clearly behind trial 7 in the first 12 requests"
+    left = study.trials[1].model_copy(update={"state": "behind", "value": None, "metrics": {}, "reason": reason})
+    trials = (study.trials[0], left, *study.trials[2:])
+
+    places = [trial.state for trial in ranked(study.model_copy(update={"trials": trials}))]
+
+    assert places.index("behind") > len(places) - 1 - places[::-1].index("measured")
+    text = page_of(studies=(sample_study(trials=trials),)).text
+    assert "○ behind" in text
+    assert reason in text
 
 
 def test_each_field_has_a_chart_with_its_importance_and_the_doubt_about_it():

@@ -67,6 +67,23 @@ def test_a_crash_teaches_it_to_stay_away():
     assert late.count(TrialState.FAIL) <= 2
 
 
+def test_a_pruned_trial_counts_with_what_it_reported_last_and_is_no_crash():
+    study = study_of(ConstrainedGPSampler(seed=0, n_startup_trials=2))
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    for place in range(9):
+        trial = study.ask(space)
+        x = trial.params["x"]
+        trial.report(1 - (x - 0.9) ** 2, 0)
+        if place == 0 or x < 0.3:
+            trial.set_constraint("ttft", -1.0)
+            study.tell(trial, 1 - (x - 0.9) ** 2)
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+
+    assert [trial.state for trial in study.trials].count(TrialState.PRUNED) > 4
+    assert study.ask(space).params["x"] == pytest.approx(0.9, abs=0.1)
+
+
 def test_an_interrupted_trial_is_no_crash():
     sampler = ConstrainedGPSampler(seed=0, n_startup_trials=2)
     study = study_of(sampler)
