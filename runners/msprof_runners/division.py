@@ -92,7 +92,7 @@ class Division:
     """The part of one process in a model; processes that share something follow each other in rank.
 
     Raises `ConfigurationError` for a kind of model that nobody knows how to divide, and for a layout
-    whose processes answer different requests.
+    in which processes with different requests would share more than experts.
     """
 
     def __init__(self, config: Any, layout: Layout, rank: int) -> None:
@@ -102,10 +102,7 @@ class Division:
                 f"(possible: {', '.join(FAMILIES)})"
             )
         if layout.attn_dp_size > 1:
-            raise ConfigurationError(
-                f"attn_dp_size {layout.attn_dp_size} would give processes different requests, which this runner "
-                f"does not do: attn_tp_size must be world_size {layout.world_size}"
-            )
+            _check_neighbours(layout)
         self.layout, self.rank = layout, rank
         self._rules = FAMILIES[config.model_type]
         self._shares = _shares(layout, rank, key_value_heads=config.num_key_value_heads)
@@ -134,6 +131,15 @@ class Division:
         raise ConfigurationError(f"nobody knows how to divide the weight {name} over processes")
 
 
+def _check_neighbours(layout: Layout) -> None:
+    for key in ("dense_tp_size", "embed_tp_size", "lmhead_tp_size"):
+        if layout.attn_tp_size % (size := getattr(layout, key)):
+            raise ConfigurationError(
+                f"{key} must divide attn_tp_size {layout.attn_tp_size} where attn_dp_size is above 1, but is {size}: "
+                "processes with different requests share experts only"
+            )
+
+
 def _shares(layout: Layout, rank: int, *, key_value_heads: int) -> dict[str, Share]:
     """Return the share of everything that is divided.
 
@@ -144,6 +150,7 @@ def _shares(layout: Layout, rank: int, *, key_value_heads: int) -> dict[str, Sha
     return {
         "heads": attention,
         "key-value heads": Share(attention.count // shared_by, attention.index // shared_by),
+        "requests": Share(layout.attn_dp_size, rank // layout.attn_tp_size),
         "width": Share(layout.dense_tp_size, rank % layout.dense_tp_size),
         "experts": Share(layout.moe_ep_size, rank // layout.moe_tp_size),
         "expert width": Share(layout.moe_tp_size, rank % layout.moe_tp_size),

@@ -10,15 +10,16 @@ import torch.distributed as dist
 
 from msprof_runners.division import Division, Share
 
-__all__ = ["connect"]
+__all__ = ["connect", "gathered"]
 
 Hook = Callable[..., Any]
 
 
-def connect(model: Any, division: Division, groups: dict[int, Any]) -> None:
+def connect(model: Any, division: Division, groups: dict[int, Any], counterparts: Any = None) -> None:
     """Make *model*, whose weights are the parts of *division*, answer as the whole one does.
 
-    *groups* holds a group of processes for each size of the layout above 1.
+    *groups* holds a group of processes for each size of the layout above 1; *counterparts* is that of
+    the processes with other requests, if there are any: experts work for the requests of all.
     """
     layout = division.layout
     for name, module in list(model.named_modules()):
@@ -29,8 +30,12 @@ def connect(model: Any, division: Division, groups: dict[int, Any]) -> None:
             module.register_forward_hook(_summing(groups[layout.dense_tp_size]))
         elif end == "mlp.experts":
             module.num_experts //= layout.moe_ep_size
+            if layout.attn_dp_size > 1:
+                module.register_forward_pre_hook(_bringing_together(counterparts, layout.attn_dp_size))
             module.register_forward_pre_hook(_choosing(division.share("experts"), module.num_experts))
             module.register_forward_hook(_summing(groups[layout.world_size]))
+            if layout.attn_dp_size > 1:
+                module.register_forward_hook(_keeping(division.share("requests")))
         elif name.endswith("self_attn"):
             module.num_key_value_groups = module.q_proj.weight.shape[0] // module.k_proj.weight.shape[0]
     if layout.lmhead_tp_size > 1:
@@ -54,11 +59,34 @@ def _gathering(group: Any, count: int) -> Hook:
     """Return a hook that lays the outputs of *count* processes side by side."""
 
     def gather(_module: Any, _inputs: Any, output: Any) -> Any:
-        parts = [torch.empty_like(output) for _ in range(count)]
-        dist.all_gather(parts, output.contiguous(), group=group)
-        return torch.cat(parts, dim=-1)
+        return gathered(output, group, count, dim=-1)
 
     return gather
+
+
+def gathered(part: torch.Tensor, group: Any, count: int, *, dim: int = 0) -> torch.Tensor:
+    """Return the parts of all *count* processes of *group*, one after another along *dim*."""
+    parts = [torch.empty_like(part) for _ in range(count)]
+    dist.all_gather(parts, part.contiguous(), group=group)
+    return torch.cat(parts, dim=dim)
+
+
+def _bringing_together(group: Any, count: int) -> Hook:
+    """Return a hook before the experts: they get the tokens of all requests, and what each chose."""
+
+    def bring(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(gathered(part, group, count) for part in inputs)
+
+    return bring
+
+
+def _keeping(share: Share) -> Hook:
+    """Return a hook after the experts: each process goes on with the tokens of its own requests."""
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> Any:
+        return output[share.of(output.shape[0])]
+
+    return keep
 
 
 def _choosing(share: Share, held: int) -> Hook:

@@ -42,7 +42,7 @@ def generate(
     with torch.inference_mode():
         device.synchronize()
         start = clock()
-        input_dict = runner.begin(batch)
+        input_dict = runner.begin(runner.own_part(batch))
         while not runner.get_jump_prepare(len(ends), warm_up, input_dict):
             model_inputs = runner.model_input_prepare(input_dict)
             outputs = runner.model_inference(model_inputs, is_prefill=input_dict["is_prefill"], warm_up=warm_up)
@@ -54,7 +54,7 @@ def generate(
 
 
 def _passage(ends: list[float], batch: Batch, input_dict: dict[str, Any], runner: ModelRunner) -> Passage:
-    rows = input_dict["generate_ids"][:, batch.width :].tolist()
+    rows = runner.of_all(input_dict["generate_ids"][:, batch.width :], batch).tolist()
     ignored = runner.runner_settings.data.ignore_eos
     answers = [row if ignored else _until(row, runner.stop_tokens) for row in rows]
     memory = {"host_memory": _host_peak(), "device_memory": runner.device.peak_memory()}

@@ -62,6 +62,8 @@ class LoadingStages:
         self.hf_config: Any = None
         self.division: Division | None = None
         """Which part of the weights this process holds, where there are several."""
+        self.counterparts: Any = None
+        """The group of processes that answer other requests of a batch, where there are any."""
         self.held = 1.0
         """Elements of the weights that this process holds / of the whole model."""
         self.quantization: str | None = None
@@ -144,7 +146,10 @@ class LoadingStages:
         self.model, self.held = load(
             model, self.model_path, config, self.division, dtype=self.dtype, runner_settings=self.runner_settings
         )
-        connect(self.model, self.division, self.world.groups(self.layout))
+        groups = self.world.groups(self.layout)
+        if self.layout.attn_dp_size > 1:
+            self.counterparts = self.world.counterparts(self.layout)
+        connect(self.model, self.division, groups, self.counterparts)
 
     def _load(self, model: Any, config: Any) -> None:
         from msprof_runners.weights import load_whole, make_random

@@ -94,6 +94,18 @@ class ModelRunner(LoadingStages, ABC):
         own = int(getattr(self.hf_config, "max_position_embeddings", 0) or 1 << 31)
         return min(own, self.runner_settings.data.max_position_embeddings or own)
 
+    def own_part(self, batch: Batch) -> Batch:
+        """Return what this process answers of *batch*: all, or an equal part where `attn_dp_size` is above 1."""
+        return batch.part(self.layout.attn_dp_size, self.world.rank // self.layout.attn_tp_size)
+
+    def of_all(self, answers: Any, batch: Batch) -> Any:
+        """Return the answers to the whole *batch*; *answers*, shape ``(requests, tokens)``, are this process's."""
+        if self.counterparts is None:
+            return answers
+        from msprof_runners.exchange import gathered
+
+        return gathered(answers, self.counterparts, self.layout.attn_dp_size)[: len(batch)]
+
     def begin(self, batch: Batch, cache: Any = None) -> dict[str, Any]:
         """Return what the first step starts from; each step's `model_output_process` brings it forward.
 
@@ -143,7 +155,10 @@ class ModelRunner(LoadingStages, ABC):
         """Say whether to stop after *cnt* steps: enough tokens, or every answer has ended."""
         if cnt >= self.max_new_tokens or (warm_up and cnt >= WARM_UP_STEPS):
             return True
-        return cnt > 0 and not self.runner_settings.data.ignore_eos and bool(input_dict["finished"].all())
+        if cnt == 0 or self.runner_settings.data.ignore_eos:
+            return False
+        finished = input_dict["finished"].all()
+        return bool(finished) if self.counterparts is None else self.world.agrees(finished)
 
     @abstractmethod
     def model_input_prepare(self, input_dict: dict[str, Any]) -> dict[str, Any]:

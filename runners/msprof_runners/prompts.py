@@ -23,14 +23,16 @@ class Batch:
     asked: tuple[int, ...]
     """Tokens of each prompt before it was cut."""
     pad_token: int
+    least_width: int = 0
+    """Columns at least, where other prompts that are not here have more tokens."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def width(self) -> int:
-        """Tokens of the longest prompt."""
-        return max(map(len, self.rows))
+        """Columns: tokens of the longest prompt."""
+        return max(self.least_width, *map(len, self.rows))
 
     @property
     def padding(self) -> tuple[int, ...]:
@@ -44,6 +46,12 @@ class Batch:
         Padding stands on the left, so that the last column is the last token of every prompt.
         """
         return [[self.pad_token] * space + list(row) for row, space in zip(self.rows, self.padding, strict=True)]
+
+    def part(self, count: int, index: int) -> Batch:
+        """Return one of *count* parts that are equally large: the last prompt stands again where there is none left."""
+        size = -(-len(self) // count)
+        rows = (self.rows + self.rows[-1:] * (size * count - len(self)))[index * size : (index + 1) * size]
+        return Batch(rows, tuple(map(len, rows)), self.pad_token, least_width=self.width)
 
     @property
     def notes(self) -> tuple[str, ...]:

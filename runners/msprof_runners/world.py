@@ -50,6 +50,20 @@ class World:
             meeting = os.environ.get(RENDEZVOUS, "env://")
             dist.init_process_group(backend, init_method=meeting, rank=self.rank, world_size=self.size)
 
+    def counterparts(self, layout: Layout) -> Any:
+        """Return the group of the processes that have other requests, one of each group that attends together.
+
+        Every process must ask at the same point.
+        """
+        import torch.distributed as dist
+
+        found = None
+        for place in range(layout.attn_tp_size):
+            group = dist.new_group(range(place, self.size, layout.attn_tp_size))
+            if place == self.rank % layout.attn_tp_size:
+                found = group
+        return found
+
     def groups(self, layout: Layout) -> dict[int, Any]:
         """Return the groups of neighbours that this process belongs to, by the sizes in *layout*.
 
@@ -64,6 +78,14 @@ class World:
                 if first <= self.rank < first + size:
                     found[size] = group
         return found
+
+    def agrees(self, flag: Any) -> bool:
+        """Say whether *flag*, a tensor of one boolean, holds in every process."""
+        import torch.distributed as dist
+
+        held = flag.to(int)
+        dist.all_reduce(held, op=dist.ReduceOp.MIN)
+        return bool(held)
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""

@@ -39,6 +39,7 @@ def test_under_torchrun_each_model_says_what_transformers_says(models, tmp_path,
         for case in found:
             assert case["differs_by"] < 1e-4, case
             assert case["same_as_transformers"], case
+            assert case["stops_alike"], case
             assert case["same_after_saving"], case
             assert case["held"] == case["held_after_saving"]
         for case in found[: len(MODELS)]:

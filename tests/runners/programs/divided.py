@@ -25,6 +25,8 @@ ALL = {
     "lmhead_tp_size": WORLD,
 }
 EXPERTS = {**ALL, "moe_tp_size": 1, "embed_tp_size": 1}
+REQUESTS = {"attn_tp_size": WORLD // 2, "moe_tp_size": WORLD}
+REQUESTS_AND_EXPERTS = {**REQUESTS, "moe_tp_size": 1, "lmhead_tp_size": WORLD // 2}
 
 
 def settings(name, folder, sizes, **others):
@@ -35,7 +37,7 @@ def settings(name, folder, sizes, **others):
         "device": "cpu",
         "world_size": size,
         "model_config": {"dtype": "float32", "enable_online_split_weight": True, "warm_up": 0, **others},
-        "data_config": {"input_max_len": 64, "max_new_tokens": 12, "ignore_eos": True},
+        "data_config": {"input_max_len": 64, "max_new_tokens": 12},
         "parallel_config": sizes,
     }
 
@@ -59,8 +61,10 @@ def compared(name, folder, sizes, scratch):
     run = divided.model_generate(PROMPTS)
     divided.save_model(scratch / name)
     saved = HuggingFaceRunner(settings(name, scratch / name, sizes, enable_online_split_weight=False)).init_model()
+    whole.stop_tokens = divided.stop_tokens = frozenset({run.tokens[0][3], run.tokens[2][6]})
     return {
         "model": name,
+        "stops_alike": divided.model_generate(PROMPTS).tokens == whole.model_generate(PROMPTS).tokens,
         "differs_by": float((logits(whole) - logits(divided)).abs().max()),
         "same_as_transformers": list(run.tokens) == said_by_transformers(whole),
         "same_after_saving": saved.model_generate(PROMPTS).tokens == run.tokens,
@@ -73,7 +77,8 @@ def main():
     models, scratch = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
     cases = [(path.name, ALL) for path in sorted(models.iterdir())]
-    cases += [(name, EXPERTS) for name in ("tiny-gpt-oss", "tiny-qwen3-moe")]
+    for sizes in (EXPERTS, REQUESTS, REQUESTS_AND_EXPERTS):
+        cases += [(name, sizes) for name in ("tiny-gpt-oss", "tiny-qwen3-moe")]
     found = [compared(name, models / name, sizes, scratch / str(number)) for number, (name, sizes) in enumerate(cases)]
     (scratch / f"found_{os.environ['RANK']}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()

@@ -71,8 +71,8 @@ def test_what_nobody_knows_how_to_divide_is_refused_by_name():
         Division(SimpleNamespace(model_type="mamba", num_key_value_heads=2), layout_of(2), 0)
     with pytest.raises(ConfigurationError, match=r"how to divide the weight model\.layers\.0\.mixer\.weight"):
         Division(CONFIG, layout_of(2), 0).part("model.layers.0.mixer.weight", (4, 4))
-    with pytest.raises(ConfigurationError, match="attn_dp_size 2 would give processes different requests"):
-        Division(CONFIG, check_world(2, {"attn_tp_size": 1}), 0)
+    with pytest.raises(ConfigurationError, match=r"lmhead_tp_size must divide attn_tp_size 1 .* but is 2"):
+        Division(CONFIG, check_world(2, {"attn_tp_size": 1, "lmhead_tp_size": 2}), 0)
 
 
 def test_another_number_of_processes_than_the_settings_say_is_refused(monkeypatch):

@@ -34,3 +34,14 @@ def test_a_batch_of_nothing_is_refused():
         batch_of([], words, longest=8, pad_token=0)
     with pytest.raises(InvalidWorkload, match="prompt 1 of 2 has none"):
         batch_of(["a", ""], words, longest=8, pad_token=0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_parts_of_a_batch_are_equally_large_and_hold_every_prompt_in_order(count):
+    batch = batch_of([[1], [2, 2, 2], [3]], words, longest=8, pad_token=0)
+    parts = [batch.part(count, index) for index in range(count)]
+    assert {len(part) for part in parts} == {-(-3 // count)}
+    assert {part.width for part in parts} == {3}
+    together = [row for part in parts for row in part.padded]
+    assert together[:3] == batch.padded
+    assert all(row == batch.padded[-1] for row in together[3:])
