@@ -86,12 +86,14 @@ def _fields(runner: ModelRunner) -> dict[str, Value]:
     """Return what a start depends on; sizes of one are left out."""
     settings = runner.runner_settings
     sizes = {key: size for key, size in runner.layout._asdict().items() if size > 1}
+    quantized = {"quantization": runner.quantization} if runner.quantization else {}
     return {
         "runner": settings.runner,
         "exe_mode": settings.exe_mode,
         "dtype": str(runner.model.dtype).removeprefix("torch."),
         "attn_implementation": runner.model.config._attn_implementation,  # noqa: SLF001 - transformers has no other name
         "with_ckpt": settings.model.with_ckpt,
+        **quantized,
         **sizes,
     }
 

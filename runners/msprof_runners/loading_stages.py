@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from msprof_runners.checkpoint import read_config
 from msprof_runners.devices import Device
 from msprof_runners.parallel import check_model, check_world
+from msprof_runners.quantization import check_quantization
 from msprof_runners.runner_settings import RunnerSettings
 from msprof_runners.world import World, is_joined
 from pytest_msprof.errors import CheckpointError, ConfigurationError
@@ -67,6 +68,7 @@ class LoadingStages:
         self.held = 1.0
         """Elements of the weights that this process holds / of the whole model."""
         self.quantization: str | None = None
+        """What the weights are quantized as, None for plain ones."""
         self.stop_tokens: frozenset[int] = frozenset()
         self.pad_token = 0
         self.compiler: Compiler | None = None
@@ -217,7 +219,10 @@ class LoadingStages:
         """Write the model and its tokenizer to *folder*, from where a runner loads them again.
 
         Several processes write a folder `rank_<r>` each, for a runner of the same layout.
+        Raises `ConfigurationError` for a quantized model, which transformers cannot write.
         """
+        if self.quantization:
+            raise ConfigurationError(f"a model in {self.quantization} cannot be written again: it is {self.model_path}")
         if self.division is None:
             self.model.save_pretrained(folder)
         else:
@@ -238,12 +243,11 @@ class LoadingStages:
         return dict(found if isinstance(found, dict) else found.to_dict())
 
     def _verify_quantization(self) -> None:
-        """Raise `ConfigurationError` for a method that this device cannot run."""
-        method = str(self._parse_quant_hf_config().get("quant_method", "")).lower().replace("_", "-")
-        if method:
-            raise ConfigurationError(
-                f"quantization {method!r} of {self.model_path} is not supported on {self.device.kind} (supported: none)"
-            )
+        """Learn how the weights are quantized; raises `ConfigurationError` for a way that this device cannot run."""
+        found = self._parse_quant_hf_config()
+        self.quantization = check_quantization(found, device=self.device.kind, model=str(self.model_path))
+        if self.quantization and not self.runner_settings.model.with_ckpt:
+            raise ConfigurationError(f"with_ckpt: false makes plain weights, but the model's are {self.quantization}")
 
     def close(self) -> None:
         """Let go of model and memory."""

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         serve(options, settings)
     except MsprofError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - a command says what is wrong
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - a command says what is wrong
         is_option = isinstance(error, ConfigurationError) and not isinstance(error, (ModelNotFound, CheckpointError))
         return 2 if is_option else 1
     return 0
