@@ -306,13 +306,17 @@ class SearchSpace:
         """Find a first configuration, or refuse the space with a broken condition that shows the reason."""
         middle = self.resolve({entry.name: entry.from_unit(0.5) for entry in self.searched})
         broken = self.violations(middle)
-        if not broken:
+        if not broken or self._is_complete(self.default):
             return
         if self._product is not None and self._product <= MOST_COUNTED:
             if not any(islice(self.configurations(), 1)):
                 raise InvalidSpace(f"no configuration meets the conditions; {broken[0]}")
         elif not any(self._drawn()):
             raise InvalidSpace(f"none of {MOST_DRAWN:,} configurations drawn by lot meets the conditions; {broken[0]}")
+
+    def _is_complete(self, fields: Mapping[str, Value]) -> bool:
+        """Whether *fields* leave nothing to the engine that is searched."""
+        return all(entry.name in fields or not self.is_active(entry.name, fields) for entry in self.searched)
 
     def _drawn(self) -> Iterator[bool]:
         """Say of configurations drawn by lot whether they meet the conditions."""
