@@ -129,7 +129,7 @@ def test_a_client_that_was_busy_with_itself_is_named_as_the_bottleneck(run):
 
 def test_more_connections_than_files_are_made_room_for(run):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = len(os.listdir("/proc/self/fd")) + 64
+    few = len(list(Path("/proc/self/fd").iterdir())) + 64
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
     try:
         with fast_server(ttft=0.3, itl=0) as server:
