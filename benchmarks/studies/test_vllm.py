@@ -26,6 +26,7 @@ pytestmark = pytest.mark.engines("vllm")
 
 CHAT = Workload(input_tokens=64, output_tokens=64, concurrency=16, num_requests=96)
 SCHEDULER = SearchSpace(
+    constant("enforce_eager", True),  # a start compiles for most of a minute otherwise
     integers("max_num_seqs", 2, 128, log=True),
     integers("max_num_batched_tokens", 64, 2048, log=True),
     choice("dtype", ["bfloat16", "float32"]),
