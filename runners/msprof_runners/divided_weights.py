@@ -186,6 +186,7 @@ def _filled(
 ) -> Held:
     """Give *model* its parts, and make sure that what is held is what should be."""
     wanted = getattr(torch, dtype) if dtype != "auto" else model.config.dtype
+    model.config.dtype = wanted
     precise = getattr(model, "_keep_in_fp32_modules", None) or () if wanted == torch.float16 else ()
     for name, value in parts.items():
         kept = torch.float32 if set(precise) & set(name.split(".")) else wanted or value.dtype

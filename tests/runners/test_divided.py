@@ -26,11 +26,14 @@ PROGRAM = Path(__file__).parent / "programs" / "divided.py"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_under_torchrun_each_model_says_what_transformers_says(models, tmp_path, world):
+@pytest.mark.parametrize(
+    ("world", "mode"),
+    [(2, "eager"), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(4, "eager"), (2, "ge_graph")])],
+)
+def test_under_torchrun_each_model_says_what_transformers_says(models, tmp_path, world, mode):
     folders = {models(name).parent for name in MODELS}
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    command = [*TORCHRUN, str(world), str(PROGRAM), *map(str, folders), str(tmp_path)]
+    command = [*TORCHRUN, str(world), str(PROGRAM), *map(str, folders), str(tmp_path), mode]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for rank in range(world):
@@ -46,11 +49,11 @@ def test_under_torchrun_each_model_says_what_transformers_says(models, tmp_path,
             assert 1 / world < case["held"] < 1 / world + 0.02, case
 
 
-def part_of(folder, rank, load=load_part, **sizes):
+def part_of(folder, rank, load=load_part, dtype="auto", **sizes):
     config = transformers.AutoConfig.from_pretrained(folder)
     sizes = sizes or {"attn_tp_size": 2, "dense_tp_size": 2, "lmhead_tp_size": 2, "embed_tp_size": 2}
     division = Division(config, check_world(2, sizes), rank)
-    return load(transformers.LlamaForCausalLM, folder, config, division, dtype="auto"), division
+    return load(transformers.LlamaForCausalLM, folder, config, division, dtype=dtype), division
 
 
 @pytest.fixture
@@ -109,6 +112,13 @@ def test_a_part_that_was_saved_for_another_layout_is_refused(models, tmp_path):
         part_of(tmp_path, 1, load_saved_part, attn_tp_size=2)
     with pytest.raises(CheckpointError, match="has no folder rank_0: weights are divided by save_model beforehand"):
         part_of(tmp_path, 0, load_saved_part)
+
+
+def test_a_saved_part_keeps_the_type_it_had_in_memory(models, tmp_path):
+    held, division = part_of(models("tiny-llama"), 0, dtype="float32")
+    save_part(held.model, tmp_path, division)
+    again, _ = part_of(tmp_path, 0, load_saved_part)
+    assert {value.dtype for value in again.model.parameters()} == {torch.float32}
 
 
 def test_a_runner_starts_its_own_processes_and_one_that_is_killed_ends_them_all(settings, tmp_path, monkeypatch):

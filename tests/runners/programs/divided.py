@@ -55,9 +55,9 @@ def logits(runner):
         return runner.model(**given, use_cache=False).logits
 
 
-def compared(name, folder, sizes, scratch):
+def compared(name, folder, sizes, scratch, mode):
     whole = HuggingFaceRunner(settings(name, folder, {})).init_model()
-    divided = HuggingFaceRunner(settings(name, folder, sizes)).init_model()
+    divided = HuggingFaceRunner({**settings(name, folder, sizes), "exe_mode": mode}).init_model()
     run = divided.model_generate(PROMPTS)
     divided.save_model(scratch / name)
     saved = HuggingFaceRunner(settings(name, scratch / name, sizes, enable_online_split_weight=False)).init_model()
@@ -74,12 +74,14 @@ def compared(name, folder, sizes, scratch):
 
 
 def main():
-    models, scratch = Path(sys.argv[1]), Path(sys.argv[2])
+    models, scratch, mode = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     torch.set_num_threads(1)
     cases = [(path.name, ALL) for path in sorted(models.iterdir())]
-    for sizes in (EXPERTS, REQUESTS, REQUESTS_AND_EXPERTS):
+    for sizes in (EXPERTS, REQUESTS, REQUESTS_AND_EXPERTS) if mode == "eager" else (REQUESTS_AND_EXPERTS,):
         cases += [(name, sizes) for name in ("tiny-gpt-oss", "tiny-qwen3-moe")]
-    found = [compared(name, models / name, sizes, scratch / str(number)) for number, (name, sizes) in enumerate(cases)]
+    found = [
+        compared(name, models / name, sizes, scratch / str(number), mode) for number, (name, sizes) in enumerate(cases)
+    ]
     (scratch / f"found_{os.environ['RANK']}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
