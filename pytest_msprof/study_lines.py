@@ -82,8 +82,8 @@ def _searched(study: StudySummary) -> Iterator[str]:
         yield from _named("search", ", ".join(steps))
     front = on_the_front(study) if tradeoffs_of(study) else []
     if len(front) >= SHORTEST:
-        names = " and ".join(study.objectives or dict.fromkeys((study.objective, *study.subject_to)))
-        yield from _named("front", f"trials {', '.join(map(str, front))}: no other beats them in {names}")
+        names = ", ".join(study.objectives or dict.fromkeys((study.objective, *study.subject_to)))
+        yield from _named("front", f"trials {', '.join(map(str, front))}: no other beats them in all of {names}")
     if study.effects:
         shares = [
             f"{effect.field} {effect.importance:.0%} ({effect.low:.0%} to {effect.high:.0%})"
