@@ -214,7 +214,7 @@ def _against_default(
         return f"{fields}: {missing}, so there is nothing to compare", ""
     objective = deltas[0]
     moved = f"{objective.metric} {_interval(objective)} against the default"
-    if 2 * default.broken >= _launches(default):
+    if 2 * default.broken >= _launches(default) and objective.verdict != "incomparable":
         return f"{fields}: meets the constraints, which the default misses; {moved}", ""
     if objective.verdict == "regressed":
         text = f"the winner is worse than the default: {moved}; keep the default"

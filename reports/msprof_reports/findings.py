@@ -74,19 +74,23 @@ def study_finding(study: StudySummary) -> Finding:
     return _against_default(study)
 
 
+UNPROVED = {
+    "incomparable": Finding("unsure", "No verdict against the default"),
+    "regressed": Finding("bad", "Worse than the default"),
+    "descriptive": Finding("unsure", "Too few launches for a verdict"),
+}
+"""What is said of a winner that is not shown to be better, by the verdict on the objective."""
+
+
 def _against_default(study: StudySummary) -> Finding:
     if not study.deltas:
         return Finding("unsure", "Not compared with the default")
     objective = study.deltas[0]
     if objective.verdict == "improved":
         return Finding("good", f"{change(objective.change)} {objective.metric}")
-    if _misses_constraints(study):
+    if objective.verdict != "incomparable" and _misses_constraints(study):
         return Finding("good", "Meets the constraints, which the default misses")
-    if objective.verdict == "regressed":
-        return Finding("bad", "Worse than the default")
-    if objective.verdict == "descriptive":
-        return Finding("unsure", "Too few launches for a verdict")
-    return Finding("even", "Not distinguishable from the default")
+    return UNPROVED.get(objective.verdict, Finding("even", "Not distinguishable from the default"))
 
 
 def _misses_constraints(study: StudySummary) -> bool:
@@ -129,7 +133,7 @@ def _comparisons(comparisons: tuple[Comparison, ...]) -> Iterator[Finding]:
 def _studies(studies: tuple[StudySummary, ...]) -> Iterator[Finding]:
     if len(studies) == 1:
         finding = study_finding(studies[0])
-        beaten = "" if finding.tone != "good" or " over " in finding.headline else " over the default"
+        beaten = "" if finding.tone != "good" or "default" in finding.headline else " over the default"
         yield Finding(finding.tone, f"{finding.headline}{beaten if studies[0].deltas else ''}")
         return
     tones = Counter(study_finding(study).tone for study in studies)

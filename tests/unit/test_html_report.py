@@ -61,6 +61,22 @@ def test_a_study_that_found_nothing_better_says_so_plainly():
 
 
 @pytest.mark.parametrize(
+    ("verdict", "headline"),
+    [
+        ("unchanged", "Meets the constraints, which the default misses"),
+        ("incomparable", "No verdict against the default"),
+    ],
+)
+def test_a_headline_names_the_default_once(verdict, headline):
+    study = sample_study()
+    objective, *others = study.deltas
+    told = study.model_copy(update={"deltas": (objective.model_copy(update={"verdict": verdict}), *others)})
+    page = page_of(studies=(told,), comparisons=())
+    assert headline in page.text
+    assert f"{headline} over" not in page.text
+
+
+@pytest.mark.parametrize(
     ("changes", "headline"),
     [
         ({"winner": None}, "Nothing met the constraints"),

@@ -177,6 +177,18 @@ def test_limits_that_only_the_default_misses_are_what_counts(told):
     assert (fails, winner) == (False, 1)
 
 
+def test_limits_that_a_late_client_saw_missed_are_no_verdict(told):
+    study = told(subject_to={"ttft.p50": 0.2}).trials((100, 0.5), (160, 0.1))
+    study.confirmed("winner", around(160), ttft=0.1)
+    study.confirmed("default", around(100), ttft=0.5, client_limited="one loop was busy")
+
+    verdict, fails, winner = study.conclusion()
+
+    assert "which is no verdict" in verdict
+    assert "one loop was busy" in verdict
+    assert (fails, winner) == (False, 1)
+
+
 def test_nothing_that_meets_the_limits_names_the_closest(told):
     verdict, fails, winner = told(subject_to={"ttft.p50": 0.2}).trials((100, 0.5), (300, 0.25), "timeout").conclusion()
 
