@@ -266,6 +266,7 @@ def provider():
         thread.start()
         yield server
         server.shutdown()
+        server.server_close()
         thread.join()
 
 

@@ -52,6 +52,7 @@ def address() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
+        server.server_close()
 
 
 def test_the_credentials_of_the_url_are_sent(address: str) -> None:
@@ -114,6 +115,7 @@ def test_a_socket_in_the_file_system_is_asked_by_its_path(tmp_path: Path) -> Non
         assert ask(url, key="key").body == "/"
         assert ask(f"{url}/echo", {"prompt": "x"}, headers={"Authorization": "Bearer key"}).body == {"prompt": "x"}
         server.shutdown()
+        server.server_close()
 
 
 def test_a_socket_that_is_not_there_is_nobody(tmp_path: Path) -> None:

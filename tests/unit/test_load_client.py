@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from msprof_plugins.load import StreamingLoad
+from msprof_plugins.load.open_files import room_for
 from pytest_msprof import Sessions, Stages, Workload
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.interfaces import LoadJob, Progress, Target
@@ -127,17 +129,28 @@ def test_a_client_that_was_busy_with_itself_is_named_as_the_bottleneck(run):
     assert "late at p99" in found.client_limited or "of a core" in found.client_limited
 
 
-def test_more_connections_than_files_are_made_room_for(run):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = len(list(Path("/proc/self/fd").iterdir())) + 64
-    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
-    try:
-        with fast_server(ttft=0.3, itl=0) as server:
-            found = run(server, concurrency=300, num_requests=300)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == few
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert (found.completed, found.failed) == (300, 0)
+def test_more_connections_than_files_are_made_room_for():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with fast_server(ttft=0.3, itl=0) as server:
+        command = ["load", server.base_url, "--concurrency", "300", "--num-requests", "300", "--json", "-"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest_msprof.cli", *command],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard)),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert (found["completed"], found["failed"]) == (300, 0)
+
+
+def test_the_limit_of_open_files_is_what_it_was_after_a_load():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with room_for(before[0] + 1 if before[0] < before[1] - 1000 else 1):
+        pass
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
 def test_more_connections_than_the_system_allows_are_refused_with_the_way_out(run):

@@ -359,6 +359,7 @@ def test_headers_go_with_every_request_and_into_no_file(tmp_path):
         assert main(["load", url, *options]) == 2
         assert main(["load", url, *options, "--header", "X-Tenant: deep blue"]) == 0
         server.shutdown()
+        server.server_close()
     assert not [path for path in (tmp_path / "run").iterdir() if b"deep blue" in path.read_bytes()]
 
 
