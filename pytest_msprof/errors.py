@@ -30,6 +30,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Self
+
+    from pydantic import ValidationError
+
     from pytest_msprof.interfaces import ProcessHandle
 
 __all__ = [
@@ -90,6 +94,13 @@ class InvalidWorkload(ConfigurationError):
 
 class InvalidSettings(ConfigurationError):
     """A settings file holds a key or a value that cannot be read as meant."""
+
+    @classmethod
+    def of(cls, error: ValidationError, most: int | None = None) -> Self:
+        """Return the first problem that pydantic found, with at most *most* characters of the value."""
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "settings"
+        return cls(f"settings key {key!r}: {problem['msg'].lower()}, but got {repr(problem['input'])[:most]}")
 
 
 class EngineNotInstalled(ConfigurationError):

@@ -229,7 +229,7 @@ def _build() -> Settings:
     try:
         settings = make()
     except ValidationError as error:
-        raise InvalidSettings(_first_problem(error)) from None
+        raise InvalidSettings.of(error) from None
     except MsprofError:
         raise
     except Exception as error:
@@ -238,12 +238,6 @@ def _build() -> Settings:
     if not isinstance(settings, Settings):
         raise PluginError(f"the registered settings function returned {settings!r}, not a Settings")
     return settings
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(map(str, problem["loc"])) or "settings"
-    return f"settings key {key!r}: {problem['msg'].lower()}, but got {problem['input']!r}"
 
 
 def _free_port() -> int:

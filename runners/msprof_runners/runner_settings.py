@@ -153,7 +153,7 @@ class RunnerSettings(_Table):
         try:
             return cls.model_validate(dict(settings))
         except ValidationError as error:
-            raise InvalidSettings(_first_problem(error)) from None
+            raise InvalidSettings.of(error, most=80) from None
 
     @classmethod
     def from_yaml(cls, name_or_path: str | Path, **overrides: Any) -> RunnerSettings:
@@ -217,9 +217,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidSettings(f"the settings file {path} must hold keys and values, but holds {found!r:.60}")
     return found
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(map(str, problem["loc"])) or "settings"
-    return f"settings key {key!r}: {problem['msg'].lower()}, but got {problem['input']!r:.80}"
