@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from msprof_plugins.interpreters import Engine, Interpreter, find_interpreter
+from pytest_msprof import OptimizerConfigField
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
 
@@ -30,9 +31,13 @@ class LocalServer(SimulatorInterface):
     defaults: ClassVar[Mapping[str, str]] = {}
     """Variables that are set unless the environment of the harness has them."""
 
+    fields: ClassVar[tuple[OptimizerConfigField, ...]] = ()
+    """What can be tuned."""
+
     def __init__(self, config: Any = None, bak_path: Path | None = None, **options: Any) -> None:
         super().__init__(bak_path=bak_path, process_name=self.engine.name, **options)
         self.config = config
+        self._data_field = self.fields
 
     def configure(self, context: LaunchContext) -> None:
         """Learn where this launch happens, and prepare the environment for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msprof_plugins.interpreters import Engine
 from msprof_plugins.local_server import LocalServer, option
@@ -45,10 +45,7 @@ class RunnerSimulator(LocalServer):
     )
     distributions = ("torch", "transformers", "starlette", "uvicorn")
     defaults: ClassVar[Mapping[str, str]] = {"OMP_NUM_THREADS": "1"}
-
-    def __init__(self, config: Any = None, bak_path: Path | None = None, **options: Any) -> None:
-        super().__init__(config, bak_path, **options)
-        self._data_field = FIELDS
+    fields = FIELDS
 
     def arguments(self) -> Sequence[str]:
         """Return the program of the server, by its path, and its options."""

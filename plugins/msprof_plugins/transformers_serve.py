@@ -51,10 +51,7 @@ class TransformersSimulator(LocalServer):
     )
     distributions = ("transformers", "torch", "accelerate", "tokenizers")
     defaults: ClassVar[Mapping[str, str]] = {"OMP_NUM_THREADS": "1"}
-
-    def __init__(self, config: Any = None, bak_path: Path | None = None, **options: Any) -> None:
-        super().__init__(config, bak_path, **options)
-        self._data_field = FIELDS
+    fields = FIELDS
 
     def arguments(self) -> Sequence[str]:
         """Return `serve` with its options; those of continuous batching only where it is on."""

@@ -63,9 +63,10 @@ class VllmSimulator(LocalServer):
         "VLLM_NO_USAGE_STATS": "1",
     }
 
+    fields = FIELDS
+
     def __init__(self, config: Any = None, bak_path: Path | None = None, **options: Any) -> None:
         super().__init__(config or _settings(), bak_path, **options)
-        self._data_field = FIELDS
 
     def arguments(self) -> Sequence[str]:
         """Return `serve` with its options; two fields go into variables instead."""
