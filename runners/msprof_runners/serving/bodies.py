@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -70,9 +71,9 @@ class Wanted(BaseModel):
         told = self.max_completion_tokens or self.max_tokens
         return told or min(self.most_by_default or left, left)
 
+    @abstractmethod
     def token_ids(self, tokenizer: Any) -> tuple[int, ...]:
         """Return the token ids of the prompt; raises `Refused` for one that cannot be read."""
-        raise NotImplementedError
 
 
 class CompletionRequest(Wanted):
