@@ -10,7 +10,7 @@ the executor `uni` to `mp` there): its answer has to be "not distinguishable", a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -41,27 +41,24 @@ NO_EFFECT = SearchSpace(
 )
 
 
+Launch: TypeAlias = "Callable[[Mapping[str, object]], AbstractContextManager[Service]]"
+Record: TypeAlias = "Callable[[Run], Run]"
+
+
 @pytest.mark.tune(
     SCHEDULER, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=12, seed=7
 )
-def test_restricted_start(
-    trial: Trial,
-    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
-    load_generator: Loader,
-    record: Callable[[Run], Run],
-) -> None:
-    with launch_service(trial.fields) as service:
-        for workload in trial.workloads():
-            trial.tell(record(load_generator.run(workload, service)))
+def test_restricted_start(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    measure(trial, launch_service, load_generator, record)
 
 
 @pytest.mark.tune(NO_EFFECT, workload=CHAT, objective="output_throughput", n_trials=4, search="brute")
-def test_no_effect(
-    trial: Trial,
-    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
-    load_generator: Loader,
-    record: Callable[[Run], Run],
-) -> None:
+def test_no_effect(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    measure(trial, launch_service, load_generator, record)
+
+
+def measure(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    """Send the loads of *trial* to a service with its fields."""
     with launch_service(trial.fields) as service:
         for workload in trial.workloads():
             trial.tell(record(load_generator.run(workload, service)))
