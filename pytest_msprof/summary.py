@@ -14,6 +14,9 @@ from pytest_msprof.workload import Workload
 
 __all__ = ["Confirmation", "Effect", "EffectPoint", "LoadPoint", "SessionSummary", "StudySummary", "TrialRecord"]
 
+NO_REASON_TO_KEEP = ("improved", "descriptive", "incomparable")
+"""Verdicts on the objective after which nobody is told to keep the default: it got better, or nobody can say."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -67,6 +70,11 @@ class Confirmation(_Frozen):
     """One line for each launch that failed."""
     broken: int = 0
     """Launches that missed a constraint."""
+
+    @property
+    def misses_limits(self) -> bool:
+        """Whether at least half of its launches missed a constraint."""
+        return bool(self.runs) and 2 * self.broken >= len(self.runs) + len(self.failures)
 
 
 class EffectPoint(_Frozen):
@@ -140,8 +148,18 @@ class StudySummary(_Frozen):
 
     @property
     def keeps_default(self) -> bool:
-        """Whether the verdict is to keep the default, whichever configuration the search found best."""
-        return self.winner == 0 or "keep the default" in self.verdict
+        """Whether to keep the default, whichever configuration the search found best.
+
+        That is where the winner is the default, or was not seen to differ from it for the better; a
+        default that misses the limits, or was not measured beside the winner, is not kept.
+        """
+        if self.winner == 0 or not self.deltas:
+            return self.winner == 0
+        verdict = self.deltas[0].verdict
+        default = next((entry for entry in self.confirmations if entry.number == 0), None)
+        if default is not None and default.misses_limits and verdict != "incomparable":
+            return False
+        return verdict not in NO_REASON_TO_KEEP
 
     @property
     def published(self) -> tuple[Confirmation, ...]:

@@ -142,10 +142,6 @@ def _winner(plan: TunePlan, confirmations: Sequence[Confirmation], ranking: Mapp
     return winner_of(launched, searched, maximize=plan.maximize)
 
 
-def _launches(confirmation: Confirmation) -> int:
-    return len(confirmation.runs) + len(confirmation.failures)
-
-
 def _launched(plan: TunePlan, confirmations: Sequence[Confirmation]) -> dict[int, list[float]]:
     """Return the objective of each confirming launch, by trial: what differs between them is noise."""
     return {
@@ -214,7 +210,7 @@ def _against_default(
         return f"{fields}: {missing}, so there is nothing to compare", ""
     objective = deltas[0]
     moved = f"{objective.metric} {_interval(objective)} against the default"
-    if 2 * default.broken >= _launches(default) and objective.verdict != "incomparable":
+    if default.misses_limits and objective.verdict != "incomparable":
         return f"{fields}: meets the constraints, which the default misses; {moved}", ""
     if objective.verdict == "regressed":
         text = f"the winner is worse than the default: {moved}; keep the default"

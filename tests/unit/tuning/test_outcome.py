@@ -60,6 +60,7 @@ class Told:
         """Return the sentence, why the result fails, and the winner."""
         outcome = conclude(self.study, SESSION, self.load)
         assert outcome.failure in ("", outcome.summary.verdict)
+        assert outcome.summary.keeps_default == ("keep the default" in outcome.summary.verdict)
         return outcome.summary.verdict, bool(outcome.failure), outcome.summary.winner
 
 
