@@ -29,12 +29,17 @@ class SearchSpace:
 
     *default* is the configuration that is measured first; a field that it leaves out is left to
     the engine. *where* are conditions that every configuration must meet; the `when` of a field
-    says in which configurations it exists. Raises `InvalidSpace` and `UnknownName` for a space
+    says in which configurations it exists. *left_out* are sentences about what was cut off before, with
+    the reason, for the reports. Raises `InvalidSpace` and `UnknownName` for a space
     that contradicts itself.
     """
 
     def __init__(
-        self, *fields: OptimizerConfigField, default: Mapping[str, Value] | None = None, where: Sequence[str] = ()
+        self,
+        *fields: OptimizerConfigField,
+        default: Mapping[str, Value] | None = None,
+        where: Sequence[str] = (),
+        left_out: Sequence[str] = (),
     ) -> None:
         _check_fields(fields)
         self._fields = {entry.name: entry.model_copy(deep=True) for entry in fields}
@@ -42,6 +47,8 @@ class SearchSpace:
         self._when = {entry.name: Expression(entry.when) for entry in fields if entry.when}
         self.where = tuple(Expression(text) for text in ((where,) if isinstance(where, str) else where))
         """The conditions that every configuration must meet."""
+        self.left_out = tuple(left_out)
+        """What was cut off before, a sentence each."""
         self._check_names()
         self._order = self._sorted()
         self._check_scales()

@@ -98,6 +98,7 @@ def vllm_on_processors(model: Path, workload: Workload, *, memory: int | None = 
             f"{model} with {needs.weights / GIB:.1f} GiB of weights leaves no KV cache in {available / GIB:.1f} GiB"
         )
     sequences = _most_sequences(needs, most * GIB, workload, block=CPU_BLOCK)
+    whole = needs.positions * needs.kv_per_token
     return SearchSpace(
         integers("max_num_seqs", 1, sequences, log=True).marked(memory="more"),
         integers("max_num_batched_tokens", 64, max(2 * needs.positions, 128), log=True).marked(memory="more"),
@@ -111,7 +112,12 @@ def vllm_on_processors(model: Path, workload: Workload, *, memory: int | None = 
         integers("stream_interval", 1, 16, log=True),
         where=[
             "max_num_batched_tokens >= max_num_seqs",
-            f"kv_cache_space * {GIB} >= {needs.positions * needs.kv_per_token}",
+            f"kv_cache_space * {GIB} >= {whole}",
+        ],
+        left_out=[
+            *_too_many("max_num_seqs", sequences, most * GIB),
+            f"kv_cache_space above {most}: {available / GIB:.1f} GiB hold the weights, too",
+            *([f"kv_cache_space below {-(-whole // GIB)}: that holds no whole sequence"] if whole > GIB else []),
         ],
     )
 
@@ -129,8 +135,9 @@ def vllm_on_devices(
     if cache <= 0:
         raise ConfigurationError(_too_large(model, needs, devices, memory))
     sizes = [size for size in range(1, devices + 1) if devices % size == 0]
+    sequences = _most_sequences(needs, cache, workload)
     return SearchSpace(
-        integers("max_num_seqs", 1, _most_sequences(needs, cache, workload), log=True).marked(memory="more"),
+        integers("max_num_seqs", 1, sequences, log=True).marked(memory="more"),
         integers("max_num_batched_tokens", 512, max(32768, 2 * needs.positions), log=True).marked(memory="more"),
         floats("gpu_memory_utilization", 0.8, 0.95, position="--gpu-memory-utilization").marked(memory="either"),
         choice("block_size", [16, 32, 64, 128]),
@@ -147,6 +154,7 @@ def vllm_on_devices(
             f"tensor_parallel_size * pipeline_parallel_size * data_parallel_size == {devices}",
             f"{needs.weights} / (tensor_parallel_size * pipeline_parallel_size) < gpu_memory_utilization * {memory}",
         ],
+        left_out=[*_too_many("max_num_seqs", sequences, cache), *_too_few(needs, sizes, memory * 0.95)],
     )
 
 
@@ -163,8 +171,9 @@ def sglang_on_devices(
     if cache <= 0:
         raise ConfigurationError(_too_large(model, needs, devices, memory))
     sizes = [size for size in range(1, devices + 1) if devices % size == 0]
+    sequences = _most_sequences(needs, cache, workload, block=1)
     fields = [
-        integers("max_running_requests", 1, _most_sequences(needs, cache, workload, block=1), log=True),
+        integers("max_running_requests", 1, sequences, log=True),
         choice("chunked_prefill_size", [512, 1024, 2048, 4096, 8192, 16384]).marked(memory="more"),
         integers("max_prefill_tokens", 2048, 65536, log=True).marked(memory="more"),
         floats("mem_fraction_static", 0.7, 0.92).marked(memory="either"),
@@ -187,6 +196,7 @@ def sglang_on_devices(
             f"{needs.weights} / (tp_size * pp_size) < mem_fraction_static * {memory}",
             *(["tp_size % ep_size == 0"] if experts else []),
         ],
+        left_out=[*_too_many("max_running_requests", sequences, cache), *_too_few(needs, sizes, memory * 0.92)],
     )
 
 
@@ -206,6 +216,7 @@ def transformers_serve(model: Path, workload: Workload, *, memory: int | None = 
         integers("num_blocks", fewest, most, log=True, when="continuous_batching").marked(memory="more"),
         integers("batch_tokens", 16, 2048, log=True, when="continuous_batching").marked(memory="more"),
         default={"continuous_batching": False},
+        left_out=[f"num_blocks above {most}: no room in {available / GIB:.1f} GiB"] if most == fit else [],
     )
 
 
@@ -227,7 +238,14 @@ def mindie_on_devices(model: Path, workload: Workload, *, devices: int, memory: 
     low, high = min(max(least, int(batch.min)), int(batch.max)), min(max(most, int(batch.min)), int(batch.max))
     if low >= high:
         low = int(batch.min)
-    return SearchSpace(batch.model_copy(update={"min": float(low), "max": float(high)}).marked(memory="more"), *others)
+    return SearchSpace(
+        batch.model_copy(update={"min": float(low), "max": float(high)}).marked(memory="more"),
+        *others,
+        left_out=[
+            *([f"{batch.name} below {low}: {_holds(cache)} as many whole sequences"] if low > batch.min else []),
+            *([f"{batch.name} above {high}: {_holds(cache)} fewer prompts"] if high < batch.max else []),
+        ],
+    )
 
 
 def _too_large(model: Path, needs: ModelMemory, devices: int, memory: int) -> str:
@@ -238,6 +256,23 @@ def _most_sequences(needs: ModelMemory, cache: float, workload: Workload, *, blo
     """Return the bound of sequences: beyond what the cache holds of the shortest prompts, nothing changes any more."""
     held = needs.sequences(cache, _shortest(workload.input_tokens), block=block)
     return min(max(int(held * SPARE), 2), MOST_SEQUENCES)
+
+
+def _too_many(name: str, most: int, cache: float) -> list[str]:
+    """Say which sequences the memory model cut off, nothing where the bound has another reason."""
+    return [] if most >= MOST_SEQUENCES else [f"{name} above {most}: {_holds(cache)} fewer of the shortest prompts"]
+
+
+def _too_few(needs: ModelMemory, sizes: list[int], room: float) -> list[str]:
+    """Say which splits leave a device more of the weights than it has *room* for."""
+    if not (small := [size for size in sizes if needs.weights / size >= room]):
+        return []
+    devices = "1 device" if small[-1] == 1 else f"up to {small[-1]} devices"
+    return [f"copies of the model on {devices}: {needs.weights / GIB:.1f} GiB of weights do not fit"]
+
+
+def _holds(cache: float) -> str:
+    return f"a KV cache of {cache / GIB:.1f} GiB holds"
 
 
 def _shortest(tokens: int | Lengths) -> int:

@@ -25,11 +25,16 @@ def untried(
     """Return a sentence for everything that was left out.
 
     That is trials of the budget, proposals that were *refused* before a start because they break a
-    condition, values of a field, and how much of the space is left.
+    condition, what was cut off when the space was made, values of a field, and how much of the space is left.
     """
     if not records:
         return ()
-    return (*_left_over(plan, records, stopped), *_refused(plan, refused), *_values(plan, records))
+    return (
+        *_left_over(plan, records, stopped),
+        *_refused(plan, refused),
+        *plan.space.left_out,
+        *_values(plan, records),
+    )
 
 
 def _left_over(plan: TunePlan, records: Sequence[TrialRecord], stopped: str) -> Iterator[str]:

@@ -156,6 +156,28 @@ def test_memory_bounds_the_batch_of_mindie_as_theory_guides(model):
     assert 10 < batch.min < batch.max < 1000
 
 
+def test_what_the_memory_model_cut_off_is_said_with_the_reason(model):
+    folder = model(LLAMA)
+    vllm = vllm_on_devices(folder, LOAD, devices=4, memory=12 * GIB)
+    processors = vllm_on_processors(
+        model(LLAMA | {"max_position_embeddings": 32768}, weights=GIB), LOAD, memory=24 * GIB
+    )
+    mindie = mindie_on_devices(model(LLAMA), LOAD, devices=2, memory=32 * GIB)
+
+    assert vllm.left_out == (
+        f"max_num_seqs above {vllm['max_num_seqs'].max:g}: a KV cache of 29.6 GiB holds fewer of the shortest prompts",
+        "copies of the model on 1 device: 16.0 GiB of weights do not fit",
+    )
+    assert "kv_cache_space above 20: 24.0 GiB hold the weights, too" in processors.left_out
+    assert "kv_cache_space below 4: that holds no whole sequence" in processors.left_out
+    low, high = (int(bound) for bound in (mindie["max_batch_size"].min, mindie["max_batch_size"].max))
+    assert [sentence.partition(":")[0] for sentence in mindie.left_out] == [
+        f"max_batch_size below {low}",
+        f"max_batch_size above {high}",
+    ]
+    assert not vllm_on_devices(model(LLAMA, weights=GIB), LOAD, devices=8, memory=80 * GIB).left_out
+
+
 def test_the_shortest_prompt_of_a_histogram_is_that_of_its_bins(model):
     prompts = Lengths.histogram((1000, 2000, 1.0), (500, 900, 2.0))
     spaces = [

@@ -47,6 +47,13 @@ def test_proposals_that_broke_a_condition_are_counted_with_one_of_them():
     )
 
 
+def test_what_was_cut_off_before_is_said():
+    space = SearchSpace(integers("seqs", 1, 8), left_out=["seqs above 8: no memory for more"])
+
+    assert "seqs above 8: no memory for more" in untried(make_plan(space), [record(0, seqs=1)], [], "")
+    assert space.digest() == SearchSpace(integers("seqs", 1, 8)).digest()
+
+
 def test_a_space_of_which_everything_was_tried_leaves_nothing_to_say():
     space = SearchSpace(choice("size", [1, 2]))
 
