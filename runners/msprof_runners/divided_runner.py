@@ -16,6 +16,8 @@ from pytest_msprof.ids import new_id
 
 if TYPE_CHECKING:
     from msprof_runners.generated import Generated
+    from msprof_runners.serving.divided_rows import DividedRows
+    from msprof_runners.serving.served import Served
 
 __all__ = ["DividedRunner"]
 
@@ -31,6 +33,8 @@ class DividedRunner:
         self.kind, self.runner_settings = kind, settings
         self.launch_id = new_id()
         """This load of the model: the unit of evidence in a comparison."""
+        self.rows: DividedRows[Any]
+        """The batch of a server, once `begin_serving` made it."""
         self._processes: RankProcesses | None = None
 
     def init_model(self, model: Any = None, config: Any = None) -> Self:
@@ -62,9 +66,36 @@ class DividedRunner:
         found: list[Any] = self._call("prompts")
         return found
 
+    def begin_serving(self, *, most: int, longest: int | None = None) -> Served:
+        """Make `rows`, in which a server generates for *most* requests at once, as a runner of one process does.
+
+        Raises `ConfigurationError` where processes would answer different requests.
+        """
+        from msprof_runners.serving.divided_rows import DividedRows
+
+        self.check_serving()
+        served: Served = self._call("begin_serving", most=most, longest=longest)
+        self.rows = DividedRows(self._call)
+        return served
+
+    def check_serving(self) -> None:
+        """Raise `ConfigurationError` for a layout in which processes would answer different requests."""
+        settings = self.runner_settings
+        layout = check_world(settings.world_size, settings.parallel.to_dict())
+        if layout.attn_dp_size > 1:
+            raise ConfigurationError(
+                f"a server's processes answer every request together: attn_tp_size must be world_size "
+                f"{layout.world_size}, but is {layout.attn_tp_size}"
+            )
+
     def save_model(self, folder: str | Path) -> None:
         """Write the part of each process to `folder/rank_<r>`, and configuration and tokenizer to *folder*."""
         self._call("save_model", folder)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a model to ask: not before `init_model`, nor after a process died."""
+        return self._processes is not None and self._processes.is_alive
 
     def close(self) -> None:
         """End the processes."""
@@ -72,10 +103,10 @@ class DividedRunner:
         if processes is not None:
             processes.stop()
 
-    def _call(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         if self._processes is None:
             raise ConfigurationError("the runner has no model yet: call init_model() first")
-        return self._processes.call(method, *arguments)
+        return self._processes.call(method, *arguments, **options)
 
     def __enter__(self) -> Self:
         return self

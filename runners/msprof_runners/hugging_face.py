@@ -25,5 +25,5 @@ class HuggingFaceRunner(ModelRunner):
         }
 
     def model_output_process(self, model_inputs: dict[str, Any], outputs: Any, input_dict: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's signature
-        """Take the likeliest token of each request."""
-        self.take_tokens(outputs.logits[:, -1].argmax(dim=-1), input_dict)
+        """Take the next token of each request."""
+        self.take_tokens(self.choose_tokens(outputs.logits[:, -1], input_dict), input_dict)

@@ -249,6 +249,11 @@ class LoadingStages:
         if self.quantization and not self.runner_settings.model.with_ckpt:
             raise ConfigurationError(f"with_ckpt: false makes plain weights, but the model's are {self.quantization}")
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a model to ask."""
+        return self.model is not None
+
     def close(self) -> None:
         """Let go of model and memory."""
         self.model = self._graph = self._cache = None

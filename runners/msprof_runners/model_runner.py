@@ -18,6 +18,8 @@ from pytest_msprof.errors import ConfigurationError, InvalidWorkload, OutOfMemor
 if TYPE_CHECKING:
     from msprof_runners.generated import Generated
     from msprof_runners.profiling import Profiler
+    from msprof_runners.serving.rows import Rows
+    from msprof_runners.serving.served import Served
 
 __all__ = ["ModelRunner"]
 
@@ -31,6 +33,9 @@ class ModelRunner(LoadingStages, ABC):
     A subclass says how a step's inputs are made (`model_input_prepare`) and what becomes of its
     outputs (`model_output_process`), and may replace any other stage.
     """
+
+    rows: Rows[Any]
+    """The batch of a server, once `begin_serving` made it."""
 
     def model_generate(self, prompts: str | Sequence[Prompt], warm_up: bool = False) -> Generated:  # noqa: FBT001, FBT002 - the guide's signature
         """Answer *prompts* as one batch, greedily, and return what was measured as a `Run`.
@@ -183,6 +188,27 @@ class ModelRunner(LoadingStages, ABC):
     @abstractmethod
     def model_output_process(self, model_inputs: dict[str, Any], outputs: Any, input_dict: dict[str, Any]) -> None:
         """Choose the next tokens, and bring *input_dict* forward to the next step."""
+
+    def choose_tokens(self, logits: Any, input_dict: Mapping[str, Any]) -> Any:
+        """Return the next token of each request by *logits*, shape ``(batch, words)``.
+
+        The likeliest one; behind an endpoint the one that each request's temperature and seed say.
+        """
+        choose = input_dict.get("choose")
+        return logits.argmax(dim=-1) if choose is None else choose(logits)
+
+    def begin_serving(self, *, most: int, longest: int | None = None) -> Served:
+        """Make `rows`, in which a server generates for *most* requests at once, and say what it must know.
+
+        A prompt and its answer have at most *longest* tokens together; by default as many as the model takes.
+        """
+        from msprof_runners.serving.rows import Rows
+        from msprof_runners.serving.served import Served
+
+        limit = self.positions if self._graph is None else self.graph_length
+        limit = min(longest or limit, limit)
+        self.rows = Rows(self, most=most, longest=limit, static=self._graph is not None)
+        return Served(self.tokenizer, self.stop_tokens, self.pad_token, limit)
 
     def take_tokens(self, next_tokens: Any, input_dict: dict[str, Any]) -> None:
         """Add *next_tokens*, shape ``(batch,)``, to the answers, and make them the next step's inputs.

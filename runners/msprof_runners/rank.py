@@ -82,7 +82,7 @@ def main() -> None:
     with suppress(EOFError):
         while True:
             method, arguments, options = connection.recv()
-            reply = _reply(lambda: getattr(made[0], method)(*arguments, **options))  # noqa: B023 - called at once
+            reply = _reply(lambda: attrgetter(method)(made[0])(*arguments, **options))  # noqa: B023 - called at once
             connection.send(reply if rank == 0 and reply.value is not made[0] else reply._replace(value=None))
 
 

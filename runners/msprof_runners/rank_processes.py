@@ -70,7 +70,7 @@ class RankProcesses:
         return ranks
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call *method* of the runner in every process, and return what the first one's returned.
+        """Call *method* of the runner, or of its attributes, in every process; return what the first one's returned.
 
         Raises what it raised, and `ServiceExited` where a process died; then all are gone.
         """
@@ -82,6 +82,11 @@ class RankProcesses:
             return self._answers()
         except BrokenPipeError:
             raise self._death() from None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether they can be asked: one that died ends them all."""
+        return bool(self._connections)
 
     def stop(self) -> None:
         """End all processes, and return when they are gone."""

@@ -87,6 +87,14 @@ class World:
         dist.all_reduce(held, op=dist.ReduceOp.MIN)
         return bool(held)
 
+    def as_in_the_first(self, values: Any) -> Any:
+        """Return the tensor *values* of the first process, which the others may have computed a little differently."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.broadcast(values, src=0)
+        return values
+
     def wait_for_all(self) -> None:
         """Return when every process has come here."""
         if self.size > 1:

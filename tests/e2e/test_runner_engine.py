@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from msprof_plugins.interpreters import find_interpreter
@@ -18,7 +19,7 @@ from msprof_plugins.load import StreamingLoad
 from msprof_plugins.monitors import ServerMonitor
 from msprof_plugins.monitors.exposition import quantities
 from msprof_plugins.runner_serve import RunnerSimulator
-from pytest_msprof import LoadJob, Workload
+from pytest_msprof import LoadJob, Workload, constant
 from pytest_msprof.errors import EngineNotInstalled, ServiceExited
 from pytest_msprof.http_client import ask
 from pytest_msprof.interfaces import LaunchContext
@@ -41,13 +42,14 @@ def folder(tmp_path_factory):
     return make_model("tiny-llama", tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
-def start(folder, model, **fields):
+def start(folder, model, declared=(), **fields):
     try:
         find_interpreter(RunnerSimulator.engine, rootdir=ROOT)
     except EngineNotInstalled as error:
         pytest.skip(str(error))
     context = LaunchContext(EngineProcess.start, folder, rootdir=ROOT, port=free_port(), model=str(model))
-    return launch(RunnerSimulator(), engine="runner", fields=fields, declared={}, context=context)
+    options = {name: constant(name, fields[name], position=f"--{name.replace('_', '-')}") for name in declared}
+    return launch(RunnerSimulator(), engine="runner", fields=fields, declared=options, context=context)
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +140,14 @@ def test_the_model_is_named_with_its_length(service):
         ({"prompt": ""}, 400, "at least one token"),
         ({"prompt": 7}, 400, "prompt"),
         ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
-        ({"temperature": 0.7}, 400, "temperature 0.7 is not supported: answers are greedy"),
-        ({"n": 2}, 400, "n 2 is not supported"),
+        ({"temperature": -1}, 400, "temperature: Input should be greater than or equal to 0"),
+        ({"n": 2}, 400, "n 2 is not supported (possible: 1)"),
+        ({"logprobs": 0}, 400, "logprobs 0 is not supported"),
+        ({"presence_penalty": 0.5}, 400, "presence_penalty 0.5 is not supported (possible: 0)"),
+        ({"temprature": 0.5}, 400, "unknown option of a request 'temprature'"),
+        ({"stream_options": {"usage": True}}, 400, "stream_options.usage: Extra inputs are not permitted"),
+        ({"min_tokens": 17}, 400, "min_tokens must be at most max_tokens 16, but is 17"),
+        ({"stop_token_ids": [9999]}, 400, "token ids must be below 4096"),
     ],
 )
 def test_what_cannot_be_served_is_refused_in_the_form_of_openai(service, body, status, words):
@@ -156,11 +164,54 @@ def test_what_is_no_request_is_refused_in_the_form_of_openai(service):
     assert asked(service, "chat/completions", messages=[{"role": "user", "content": [{"type": "image"}]}]).status == 400
 
 
-def test_64_requests_at_once_are_all_answered_and_alone_they_say_the_same(service, tmp_path):
-    prompts = [" build the engine" + " word" * number for number in range(64)]
-    with ThreadPoolExecutor(64) as threads:
+def test_options_that_say_nothing_of_the_answer_or_nothing_new_are_taken(service):
+    plain = {"max_tokens": 4, "temperature": 0}
+    neutral = {"user": "me", "metadata": {"run": 1}, "n": 1, "presence_penalty": 0.0, "logprobs": None, "stop": None}
+    assert asked(service, **plain, **neutral).body["choices"] == asked(service, **plain).body["choices"]
+
+
+def test_a_seed_gives_the_same_answer_and_another_one_another(service):
+    body = {"max_tokens": 12, "ignore_eos": True, "temperature": 1.5, "top_p": 0.95, "top_k": 200}
+    first, same, other = (asked(service, seed=seed, **body).body["choices"][0]["text"] for seed in (5, 5, 6))
+    assert first == same != other
+    narrow = {**body, "top_k": 1}
+    greedy = {"max_tokens": 12, "ignore_eos": True}
+    assert asked(service, **narrow).body["choices"] == asked(service, **greedy).body["choices"]
+    free = {asked(service, **body).body["choices"][0]["text"] for _ in range(4)}
+    assert len(free) > 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_ends_before_a_string_that_stops_it(service, stream):
+    body = {"prompt": " build the engine", "max_tokens": 12, "ignore_eos": True}
+    text = asked(service, **body).body["choices"][0]["text"]
+    stop = text[len(text) // 2 :][:3]
+    body["max_tokens"] = 400
+    before = counted(service)["output_tokens"]
+    if stream:
+        *pieces, counts = events(service, "completions", stop=["never", stop], stream_options=COUNTS, **body)
+        found = ["".join(piece["choices"][0]["text"] for piece in pieces), pieces[-1]["choices"][0]["finish_reason"]]
+        assert [piece["usage"]["completion_tokens"] for piece in pieces] == sorted(
+            piece["usage"]["completion_tokens"] for piece in pieces
+        )
+    else:
+        counts = asked(service, stop=stop, **body).body
+        found = [counts["choices"][0]["text"], counts["choices"][0]["finish_reason"]]
+    assert found == [text[: text.index(stop)], "stop"]
+    assert counts["usage"]["completion_tokens"] < 12
+    while counted(service)["running"]:
+        time.sleep(0.05)
+    assert counted(service)["output_tokens"] - before < 400
+
+
+COUNTS = {"include_usage": True, "continuous_usage_stats": True}
+
+
+def test_200_requests_at_once_are_all_answered_and_alone_they_say_the_same(service, tmp_path):
+    prompts = [" build the engine" + " word" * (number % 64) for number in range(200)]
+    with ThreadPoolExecutor(200) as threads:
         texts = list(threads.map(lambda prompt: said(service, prompt), prompts))
-    assert texts[::16] == [said(service, prompt) for prompt in prompts[::16]]
+    assert texts[:64:16] == [said(service, prompt) for prompt in prompts[:64:16]]
     workload = Workload(input_tokens=24, output_tokens=8, concurrency=64, num_requests=128, warmup=0)
     job = LoadJob(workload=workload, target=service.target, folder=tmp_path)
     watched = Watched(service.base_url, pid=service.process.pid)
@@ -200,6 +251,33 @@ def test_a_folder_without_a_model_fails_with_its_own_words(tmp_path):
     with pytest.raises(ServiceExited, match=r"config\.json") as caught:
         start(tmp_path / "launch", tmp_path)
     assert caught.value.failure == "model not found"
+
+
+def test_a_model_divided_over_two_processes_is_served_as_a_whole_one_until_one_of_them_dies(service, folder, tmp_path):
+    sizes = dict.fromkeys(("world_size", "attn_tp_size", "dense_tp_size", "embed_tp_size", "lmhead_tp_size"), 2)
+    fields = {**FIELDS, **sizes, "enable_online_split_weight": True}
+    with pytest.raises(ServiceExited, match="attn_tp_size must be world_size 2, but is 1"):
+        start(tmp_path / "refused", folder, declared=("world_size",), **{**FIELDS, "world_size": 2})
+    divided = start(tmp_path / "divided", folder, declared=set(fields) - set(FIELDS), **fields)
+    try:
+        prompts = [" build the engine" + " word" * number for number in range(12)]
+        with ThreadPoolExecutor(12) as threads:
+            texts = list(threads.map(lambda prompt: said(divided, prompt), prompts))
+        assert texts == [said(service, prompt) for prompt in prompts]
+        drawn = {"temperature": 1, "seed": 3, "max_tokens": 8}
+        assert asked(divided, **drawn).body["choices"] == asked(service, **drawn).body["choices"]
+        (other,) = [entry for entry in psutil.Process(divided.process.pid).children(recursive=True) if rank(entry) == 1]
+        other.kill()
+        answer = asked(divided, max_tokens=200, ignore_eos=True)
+        assert answer.status == 500
+        assert "[rank 1] was ended by SIGKILL" in answer.body["error"]["message"]
+        assert divided.process.wait(30)
+    finally:
+        divided.stop()
+
+
+def rank(process):
+    return int(process.environ().get("RANK", -1))
 
 
 def test_a_suite_of_serving_measures_it(folder, tmp_path):

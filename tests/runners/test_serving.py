@@ -6,12 +6,12 @@ import random
 import threading
 
 import pytest
-import torch
 
 from msprof_runners import HuggingFaceRunner
 from msprof_runners.serving.answers import Text
 from msprof_runners.serving.loop import GenerationLoop, Ticket
-from msprof_runners.serving.rows import Rows
+from msprof_runners.serving.rows import Request, Rows
+from msprof_runners.serving.sampling import Sampling
 
 LENGTHS = (5, 23, 2, 40, 11, 31, 3, 17)
 TOKENS = 12
@@ -40,14 +40,13 @@ def test_requests_that_join_and_leave_say_what_they_say_alone(settings, name, st
     rows = Rows(runner, most=3, longest=64, static=static)
     said = {number: [] for number in asked}
     waiting = list(asked)
-    with torch.inference_mode():
-        while waiting or rows.owners:
-            joining, waiting = waiting[: 3 - len(rows.owners)], waiting[3 - len(rows.owners) :]
-            made = rows.join({number: asked[number] for number in joining[:2]}) if joining else rows.step()
-            waiting = joining[2:] + waiting
-            for number, token in made.items():
-                said[number].append(token)
-            rows.leave({number for number in rows.owners if len(said[number]) == TOKENS - number % 3})
+    while waiting or rows.owners:
+        joining, waiting = waiting[: 3 - len(rows.owners)], waiting[3 - len(rows.owners) :]
+        made = rows.join({number: Request(asked[number]) for number in joining[:2]}) if joining else rows.step()
+        waiting = joining[2:] + waiting
+        for number, token in made.items():
+            said[number].append(token)
+        rows.leave({number for number in rows.owners if len(said[number]) == TOKENS - number % 3})
     assert said == {number: tokens[: TOKENS - number % 3] for number, tokens in wanted.items()}
 
 
@@ -56,21 +55,20 @@ def test_a_batch_that_runs_beyond_its_buffers_moves_its_rows_to_the_left(setting
     first, second = prompts(runner)[3], prompts(runner)[0]
     wanted = alone(runner, second)
     rows = Rows(runner, most=2, longest=64, static=True)
-    with torch.inference_mode():
-        rows.join({"first": first})
-        for _ in range(20):
-            rows.step()
-        said = [rows.join({"second": second})["second"]]
-        rows.leave({"first"})
-        said += [rows.step()["second"] for _ in range(29)]
+    rows.join({"first": Request(first)})
+    for _ in range(20):
+        rows.step()
+    said = [rows.join({"second": Request(second)})["second"]]
+    rows.leave({"first"})
+    said += [rows.step()["second"] for _ in range(29)]
     assert said == wanted
 
 
 class Ask:
     """Collects what one request is told."""
 
-    def __init__(self, prompt, max_tokens, *, stops=frozenset()):
-        self.ticket = Ticket(prompt, max_tokens, stops, self.take)
+    def __init__(self, prompt, max_tokens, *, stops=frozenset(), **sampling):
+        self.ticket = Ticket(prompt, max_tokens, stops, self.take, Sampling(**sampling))
         self.tokens, self.end, self.after = [], None, None
 
     def take(self, event):
@@ -81,7 +79,7 @@ class Ask:
             self.after()
 
 
-def answered(runner, asks, **options):
+def answered(runner, asks, *, batch_size=4, prefill_tokens=64):
     """Run a loop until every request of *asks* has its end."""
     done = threading.Event()
 
@@ -91,7 +89,8 @@ def answered(runner, asks, **options):
         if all(ask.end or ask.ticket.is_cancelled for ask in asks):
             done.set()
 
-    with GenerationLoop(runner, deliver, **{"batch_size": 4, "prefill_tokens": 64, "longest": 64, **options}) as loop:
+    served = runner.begin_serving(most=batch_size, longest=64)
+    with GenerationLoop(runner, served, deliver, batch_size=batch_size, prefill_tokens=prefill_tokens) as loop:
         for ask in asks:
             loop.submit(ask.ticket)
         assert done.wait(60)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,10 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
 
 
 def _settings(parser: argparse.ArgumentParser, others: Sequence[str]) -> dict[str, Any]:
-    """Read what is left as pairs of a settings key and its value, spelled as in YAML; a flag without value is true."""
+    """Read what is left as pairs of a settings key and its value, spelled as in YAML.
+
+    A flag without a value is true, and false where its name begins with `no-`.
+    """
     import yaml
 
     found: dict[str, Any] = {}
@@ -53,8 +58,10 @@ def _settings(parser: argparse.ArgumentParser, others: Sequence[str]) -> dict[st
         if not name.startswith("--"):
             parser.error(f"unrecognized arguments: {name}")
         key, equals, value = name.removeprefix("--").partition("=")
-        if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+        if not equals and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        elif not equals:
+            value, key = ("false", key.removeprefix("no-")) if key.startswith("no-") else ("true", key)
         found[key.replace("-", "_")] = yaml.safe_load(value)
     return found
 
@@ -75,28 +82,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve(options: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Load the model, then listen: whoever can connect gets an answer."""
+    """Load the model, then listen: whoever can connect gets an answer. Raises `ServiceError` when the model is lost."""
     import uvicorn
 
     from msprof_runners.serving.api import application
     from msprof_runners.serving.loaded import load
+    from pytest_msprof.errors import ServiceError
+
+    lost: list[str] = []
+
+    def end(why: str) -> None:
+        lost.append(why)
+        server.should_exit = True
 
     with load(options.model, settings, file=options.settings, longest=options.max_model_len) as runner:
         app = application(
             runner,
+            runner.begin_serving(most=options.batch_size, longest=options.max_model_len),
             name=options.served_model_name or options.model,
-            longest=runner.positions if runner.exe_mode == "eager" else runner.graph_length,
             batch_size=options.batch_size,
             prefill_tokens=options.prefill_tokens,
+            on_end=end,
         )
-        uvicorn.run(
-            app,
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=5,
-        )
+        listen = {"host": options.host, "port": options.port, "timeout_graceful_shutdown": 5}
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, **listen))
+        signal.signal(signal.SIGTERM, _leave)  # the server hands it on when it is done
+        with suppress(KeyboardInterrupt):
+            server.run()
+    if lost:
+        raise ServiceError(lost[0])
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End this process by way of everything that is to be left behind tidily."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Answer", "Text"]
+from msprof_runners.serving.stops import UpTo
+
+__all__ = ["Answer", "Speech", "Text"]
 
 UNFINISHED = "\ufffd"
 """What a tokenizer writes for bytes that are no whole character."""
@@ -41,6 +44,28 @@ class Text:
         return found
 
 
+class Speech:
+    """What is said of an answer: its text token by token, which ends before one of *stops*.
+
+    A stop within the first *min_tokens* tokens is text like any.
+    """
+
+    def __init__(self, tokenizer: Any, *, stops: Sequence[str] = (), min_tokens: int = 0) -> None:
+        self._text, self._up_to, self._min_tokens = Text(tokenizer), UpTo(stops), min_tokens
+        self.tokens = 0
+        """Tokens so far."""
+
+    def add(self, token: int, finish_reason: str | None) -> tuple[str, str | None]:
+        """Return what *token* adds, and the reason to end, if this is the end."""
+        self.tokens += 1
+        piece = self._text.add(token) + (self._text.rest() if finish_reason else "")
+        if self.tokens > self._min_tokens:
+            piece = self._up_to.add(piece)
+        if self._up_to.is_over:
+            return piece, "stop"
+        return piece + (self._up_to.rest() if finish_reason else ""), finish_reason
+
+
 class Answer:
     """The objects of one answer, whole or in pieces."""
 
@@ -56,14 +81,15 @@ class Answer:
         kind = "chat.completion" if self._is_chat else "text_completion"
         return {**self._facts, "object": kind, "choices": [_choice(said, finish_reason)], "usage": self.usage(tokens)}
 
-    def piece(self, text: str, finish_reason: str | None) -> bytes:
-        """Return the event with *text*."""
+    def piece(self, text: str, finish_reason: str | None, *, tokens: int | None = None) -> bytes:
+        """Return the event with *text*, and with the counts where *tokens* says how many were made."""
         said: dict[str, Any] = {"text": text}
         if self._is_chat:
             role = {} if self._has_begun else {"role": "assistant"}
             said = {"delta": {**role, "content": text}}
         self._has_begun = True
-        return event({**self._facts, "object": self._piece_kind, "choices": [_choice(said, finish_reason)]})
+        counts = {} if tokens is None else {"usage": self.usage(tokens)}
+        return event({**self._facts, "object": self._piece_kind, "choices": [_choice(said, finish_reason)], **counts})
 
     def counted(self, tokens: int) -> bytes:
         """Return the event that counts the tokens."""

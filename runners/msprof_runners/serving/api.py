@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -15,15 +15,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from msprof_runners.serving.answers import Answer, Text, event
-from msprof_runners.serving.bodies import ChatRequest, CompletionRequest, Refused, Wanted, parsed
+from msprof_runners.serving.answers import Answer, Speech, event
+from msprof_runners.serving.bodies import ChatRequest, CompletionRequest, Refused, Wanted, check_words, parsed
 from msprof_runners.serving.loop import Delivery, Event, GenerationLoop, Ticket
 from pytest_msprof.ids import new_id
 
 if TYPE_CHECKING:
+    from msprof_runners.divided_runner import DividedRunner
     from msprof_runners.model_runner import ModelRunner
+    from msprof_runners.serving.served import Served
 
 __all__ = ["application"]
+
+Spoken = tuple[str, str | None]
+"""A piece of text, and the reason to end with the last one."""
 
 METRICS = {
     "running": "runner_requests_running",
@@ -36,18 +41,26 @@ METRICS = {
 
 
 class Endpoint:
-    """Serves one model, which *runner* has loaded.
+    """Serves one model, which *runner* has loaded and begun to serve.
 
-    A prompt and its answer have at most *longest* tokens together; *batch_size* and *prefill_tokens*
-    are those of the `GenerationLoop`.
+    *batch_size*, *prefill_tokens* and *on_end* are those of the `GenerationLoop`.
     """
 
-    def __init__(self, runner: ModelRunner, *, name: str, longest: int, batch_size: int, prefill_tokens: int) -> None:
-        self._runner, self._name, self._longest = runner, name, longest
+    def __init__(
+        self,
+        runner: ModelRunner | DividedRunner,
+        served: Served,
+        *,
+        name: str,
+        batch_size: int,
+        prefill_tokens: int,
+        on_end: Callable[[str], None],
+    ) -> None:
+        self._served, self._name = served, name
         self._created = int(time.time())
         self._events: asyncio.AbstractEventLoop | None = None
         self._loop = GenerationLoop(
-            runner, self._deliver, batch_size=batch_size, prefill_tokens=prefill_tokens, longest=longest
+            runner, served, self._deliver, batch_size=batch_size, prefill_tokens=prefill_tokens, on_end=on_end
         )
         self._loop.warm_up()
 
@@ -65,7 +78,9 @@ class Endpoint:
     async def models(self, _request: Request) -> Response:
         """Name the one model."""
         facts = {"object": "model", "created": self._created, "owned_by": "pytest-msprof"}
-        return JSONResponse({"object": "list", "data": [{"id": self._name, **facts, "max_model_len": self._longest}]})
+        return JSONResponse(
+            {"object": "list", "data": [{"id": self._name, **facts, "max_model_len": self._served.longest}]}
+        )
 
     async def metrics(self, _request: Request) -> Response:
         """Say what was done so far, in the text format of Prometheus."""
@@ -85,14 +100,20 @@ class Endpoint:
         answer = Answer(
             new_id(), model=self._name, created=int(time.time()), is_chat=is_chat, prompt_tokens=len(ticket.prompt)
         )
+        speech = Speech(self._served.tokenizer, stops=wanted.stops, min_tokens=wanted.min_tokens)
+        spoken = _spoken(queue, speech)
         self._loop.submit(ticket)
         if wanted.stream:
-            pieces = self._pieces(ticket, queue, answer, counts=wanted.has_usage)
+            pieces = _pieces(ticket, spoken, speech, answer, wanted)
             return StreamingResponse(pieces, media_type="text/event-stream")
-        return await self._whole(request, ticket, queue, answer)
+        try:
+            return await _whole(request, spoken, speech, answer)
+        finally:
+            ticket.is_cancelled = True
 
     def _ticket(self, wanted: Wanted) -> tuple[Ticket, asyncio.Queue[Event]]:
         """Check what is asked against the model, and return it with where its events will come."""
+        served = self._served
         if wanted.model not in ("", self._name):
             raise Refused(
                 f"the model {wanted.model!r} does not exist (possible: {self._name!r})",
@@ -100,19 +121,24 @@ class Endpoint:
                 param="model",
                 code="model_not_found",
             )
-        prompt = wanted.token_ids(self._runner.tokenizer)
+        prompt = wanted.token_ids(served.tokenizer)
         if not prompt:
             raise Refused("a prompt needs at least one token", param="prompt")
-        most = wanted.most_tokens(max(self._longest - len(prompt), 1))
-        if len(prompt) + most > self._longest:
+        check_words(wanted.stop_token_ids or (), served.tokenizer, param="stop_token_ids")
+        most = wanted.most_tokens(max(served.longest - len(prompt), 1))
+        if len(prompt) + most > served.longest:
             raise Refused(
-                f"prompt and answer together may have {self._longest} tokens, but the prompt has {len(prompt)} "
+                f"prompt and answer together may have {served.longest} tokens, but the prompt has {len(prompt)} "
                 f"and max_tokens is {most}",
                 code="context_length_exceeded",
             )
+        if wanted.min_tokens > most:
+            raise Refused(
+                f"min_tokens must be at most max_tokens {most}, but is {wanted.min_tokens}", param="min_tokens"
+            )
         queue: asyncio.Queue[Event] = asyncio.Queue()
-        stops = frozenset[int]() if wanted.ignore_eos else self._runner.stop_tokens
-        return Ticket(prompt, most, stops, queue.put_nowait), queue
+        ends = wanted.ends(served.stop_tokens)
+        return Ticket(prompt, most, ends, queue.put_nowait, wanted.sampling(ends)), queue
 
     def _deliver(self, delivery: Delivery) -> None:
         """Carry events from the thread that generates to the one that serves."""
@@ -120,53 +146,60 @@ class Endpoint:
             with suppress(RuntimeError):  # its loop is closed: nobody waits any more
                 self._events.call_soon_threadsafe(_hand_out, delivery)
 
-    async def _pieces(
-        self, ticket: Ticket, queue: asyncio.Queue[Event], answer: Answer, *, counts: bool
-    ) -> AsyncIterator[bytes]:
-        text = Text(self._runner.tokenizer)
-        try:
-            async for token, finish_reason in _tokens(queue):
-                piece = text.add(token) + (text.rest() if finish_reason else "")
-                if piece or finish_reason:
-                    yield answer.piece(piece, finish_reason)
-            if counts:
-                yield answer.counted(ticket.made)
-            yield b"data: [DONE]\n\n"
-        except Refused as failure:
-            yield event(failure.body)
-        finally:
-            ticket.is_cancelled = True
 
-    async def _whole(self, request: Request, ticket: Ticket, queue: asyncio.Queue[Event], answer: Answer) -> Response:
-        """Wait for the whole answer, or for the client to go."""
-        collecting = asyncio.ensure_future(_collected(queue))
-        leaving = asyncio.ensure_future(_left(request))
-        try:
-            await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not collecting.done():
-                return Response(status_code=499)
-            tokens, finish_reason = collecting.result()
-        finally:
-            ticket.is_cancelled = True
-            collecting.cancel()
-            leaving.cancel()
-        text = self._runner.tokenizer.decode(tokens, skip_special_tokens=True)
-        return JSONResponse(answer.whole(text, tokens=len(tokens), finish_reason=finish_reason))
+async def _pieces(
+    ticket: Ticket, spoken: AsyncIterator[Spoken], speech: Speech, answer: Answer, wanted: Wanted
+) -> AsyncIterator[bytes]:
+    """Yield the events of a stream."""
+    try:
+        async for piece, finish_reason in spoken:
+            if piece or finish_reason:
+                yield answer.piece(piece, finish_reason, tokens=speech.tokens if wanted.counts_every_piece else None)
+        if wanted.has_usage:
+            yield answer.counted(speech.tokens)
+        yield b"data: [DONE]\n\n"
+    except Refused as failure:
+        yield event(failure.body)
+    finally:
+        ticket.is_cancelled = True
 
 
-def application(runner: ModelRunner, *, name: str, longest: int, batch_size: int, prefill_tokens: int) -> Starlette:
+async def _whole(request: Request, spoken: AsyncIterator[Spoken], speech: Speech, answer: Answer) -> Response:
+    """Wait for the whole answer, or for the client to go."""
+    collecting = asyncio.ensure_future(_collected(spoken))
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not collecting.done():
+            return Response(status_code=499)
+        text, finish_reason = collecting.result()
+    finally:
+        collecting.cancel()
+        leaving.cancel()
+    return JSONResponse(answer.whole(text, tokens=speech.tokens, finish_reason=finish_reason))
+
+
+def application(
+    runner: ModelRunner | DividedRunner,
+    served: Served,
+    *,
+    name: str,
+    batch_size: int,
+    prefill_tokens: int,
+    on_end: Callable[[str], None] = lambda _why: None,
+) -> Starlette:
     """Return the application that serves the model of *runner* under *name*; see `Endpoint`."""
-    served = Endpoint(runner, name=name, longest=longest, batch_size=batch_size, prefill_tokens=prefill_tokens)
+    endpoint = Endpoint(runner, served, name=name, batch_size=batch_size, prefill_tokens=prefill_tokens, on_end=on_end)
     return Starlette(
         routes=[
-            Route("/health", served.health),
-            Route("/metrics", served.metrics),
-            Route("/v1/models", served.models),
-            Route("/v1/completions", served.completions, methods=["POST"]),
-            Route("/v1/chat/completions", served.chat, methods=["POST"]),
+            Route("/health", endpoint.health),
+            Route("/metrics", endpoint.metrics),
+            Route("/v1/models", endpoint.models),
+            Route("/v1/completions", endpoint.completions, methods=["POST"]),
+            Route("/v1/chat/completions", endpoint.chat, methods=["POST"]),
         ],
         exception_handlers={Refused: _refusal, HTTPException: _refusal},
-        lifespan=served.lifespan,
+        lifespan=endpoint.lifespan,
     )
 
 
@@ -182,20 +215,20 @@ def _hand_out(delivery: Delivery) -> None:
         ticket.tell(happened)
 
 
-async def _tokens(queue: asyncio.Queue[Event]) -> AsyncIterator[tuple[int, str | None]]:
-    """Yield each token with the reason to end; raises `Refused` where the model failed."""
-    while True:
+async def _spoken(queue: asyncio.Queue[Event], speech: Speech) -> AsyncIterator[Spoken]:
+    """Yield what each token adds, with the reason to end; raises `Refused` where the model failed."""
+    finish_reason = None
+    while finish_reason is None:
         token, finish_reason, error = await queue.get()
         if token is None:
             raise Refused(error, status=500)
-        yield token, finish_reason
-        if finish_reason:
-            return
+        piece, finish_reason = speech.add(token, finish_reason)
+        yield piece, finish_reason
 
 
-async def _collected(queue: asyncio.Queue[Event]) -> tuple[list[int], str | None]:
-    found = [entry async for entry in _tokens(queue)]
-    return [token for token, _ in found], found[-1][1]
+async def _collected(spoken: AsyncIterator[Spoken]) -> Spoken:
+    found = [entry async for entry in spoken]
+    return "".join(piece for piece, _ in found), found[-1][1]
 
 
 async def _left(request: Request) -> None:

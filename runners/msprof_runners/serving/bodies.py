@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-__all__ = ["ChatRequest", "CompletionRequest", "Refused", "Wanted", "parsed"]
+from msprof_runners.serving.sampling import Sampling
+from pytest_msprof.errors import UnknownName
+
+__all__ = ["ChatRequest", "CompletionRequest", "Refused", "Wanted", "check_words", "parsed"]
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "temperature": (0,),
     "n": (1,),
     "best_of": (1,),
     "echo": (False,),
     "logprobs": (False,),
     "top_logprobs": (0,),
+    "prompt_logprobs": (False,),
     "suffix": ("",),
-    "stop": ("", []),
-    "min_tokens": (0,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
+    "repetition_penalty": (1,),
+    "length_penalty": (1,),
     "logit_bias": ({},),
+    "use_beam_search": (False,),
+    "add_special_tokens": (True,),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "include_stop_str_in_output": (False,),
     "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+    "modalities": (["text"],),
     "response_format": ({"type": "text"},),
+    "store": (False,),
 }
-"""Options that would change an answer, and the values at which they do not: answers are greedy, one a request."""
+"""Options that would change an answer in a way that is not done here, and the values at which they do not."""
+
+ABOUT_THE_CLIENT = frozenset(
+    {"metadata", "prompt_cache_key", "request_id", "safety_identifier", "service_tier", "user"}
+)
+"""Options that say who asks and why; no answer depends on them."""
 
 
 class Refused(Exception):
@@ -43,12 +62,15 @@ class Refused(Exception):
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
 
-class _StreamOptions(BaseModel):
+class _StreamOptions(BaseModel, extra="forbid"):
     include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """Counts in every piece, as vLLM's API has it."""
+    include_obfuscation: bool = False
 
 
-class Wanted(BaseModel):
-    """What both endpoints take."""
+class Wanted(BaseModel, extra="allow"):
+    """What both endpoints take; what else a request has must not change its answer."""
 
     most_by_default: ClassVar[int | None] = None
     """Tokens of an answer where the request sets no limit; None is what is left of the model's length."""
@@ -56,10 +78,29 @@ class Wanted(BaseModel):
     model: str = ""
     stream: bool = False
     stream_options: _StreamOptions | None = None
-    ignore_eos: bool = False
-    """Go on after the end-of-sequence token, as vLLM's API has it."""
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    """0 is greedy, and so is a request that names nothing of this and the next three."""
+    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+    top_k: int | None = Field(None, ge=-1)
+    """0 and -1 are all words."""
+    min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    seed: int | None = None
+    """The same one gives the same answer; without one each answer is another."""
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    min_tokens: int = Field(0, ge=0)
+    """Before so many tokens no token ends the answer, as vLLM's API has it."""
+    ignore_eos: bool = False
+    """Go on after the end-of-sequence token, as vLLM's API has it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_nothing(cls, values: object) -> object:
+        if isinstance(values, Mapping):
+            return {name: value for name, value in values.items() if value is not None}
+        return values
 
     @property
     def has_usage(self) -> bool:
@@ -70,6 +111,37 @@ class Wanted(BaseModel):
         """Return the limit of the answer where *left* tokens fit beside the prompt."""
         told = self.max_completion_tokens or self.max_tokens
         return told or min(self.most_by_default or left, left)
+
+    @property
+    def counts_every_piece(self) -> bool:
+        """Whether each piece of a stream has the counts so far."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings before which the answer ends."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(stop for stop in given if stop)
+
+    def ends(self, of_model: frozenset[int]) -> frozenset[int]:
+        """Return the tokens that end the answer; those *of_model* are among them unless they are ignored."""
+        return frozenset(self.stop_token_ids or ()) | (frozenset() if self.ignore_eos else of_model)
+
+    def sampling(self, ends: frozenset[int]) -> Sampling:
+        """Return how tokens are chosen, where *ends* would end the answer."""
+        given = self.temperature
+        if given is None:
+            is_narrow = (self.top_p or 1) < 1 or (self.top_k or 0) > 0 or bool(self.min_p)
+            given = 1.0 if is_narrow else 0.0
+        return Sampling(
+            temperature=given,
+            top_p=self.top_p or 1.0,
+            top_k=max(self.top_k or 0, 0),
+            min_p=self.min_p or 0.0,
+            seed=secrets.randbits(63) if self.seed is None else self.seed,
+            min_tokens=self.min_tokens,
+            ends=tuple(sorted(ends)),
+        )
 
     @abstractmethod
     def token_ids(self, tokenizer: Any) -> tuple[int, ...]:
@@ -91,8 +163,7 @@ class CompletionRequest(Wanted):
                 raise Refused(f"one prompt a request, but got {len(prompt)}", param="prompt")
             prompt = prompt[0]
         found = tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
-        if outside := [token for token in found if not 0 <= token < len(tokenizer)]:
-            raise Refused(f"token ids must be below {len(tokenizer)}, but got {outside[0]}", param="prompt")
+        check_words(found, tokenizer, param="prompt")
         return tuple(found)
 
 
@@ -132,6 +203,12 @@ class ChatRequest(Wanted):
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def check_words(token_ids: Iterable[int], tokenizer: Any, *, param: str) -> None:
+    """Raise `Refused` where one of *token_ids* is no word of the model."""
+    if outside := [token for token in token_ids if not 0 <= token < len(tokenizer)]:
+        raise Refused(f"token ids must be below {len(tokenizer)}, but got {outside[0]}", param=param)
+
+
 Body = TypeVar("Body", bound=Wanted)
 
 
@@ -143,16 +220,15 @@ def parsed(content: bytes, kind: type[Body]) -> Body:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise Refused(f"{where}: {problem['msg']}" if where else problem["msg"], param=where or None) from None
-    _check_neutral(content)
+    for name, value in (found.model_extra or {}).items():
+        if name not in ABOUT_THE_CLIENT:
+            _check_neutral(name, value, known=kind.model_fields)
     return found
 
 
-def _check_neutral(content: bytes) -> None:
-    import json
-
-    for name, value in json.loads(content).items():
-        if name in NEUTRAL and value is not None and value not in NEUTRAL[name]:
-            possible = " or ".join(map(json.dumps, NEUTRAL[name]))
-            raise Refused(
-                f"{name} {json.dumps(value)} is not supported: answers are greedy (possible: {possible})", param=name
-            )
+def _check_neutral(name: str, value: Any, *, known: Iterable[str]) -> None:
+    if name not in NEUTRAL:
+        raise Refused(str(UnknownName("option of a request", name, [*known, *NEUTRAL])), param=name)
+    if not any(value == neutral and isinstance(value, bool) == isinstance(neutral, bool) for neutral in NEUTRAL[name]):
+        possible = " or ".join(map(json.dumps, NEUTRAL[name]))
+        raise Refused(f"{name} {json.dumps(value)} is not supported (possible: {possible})", param=name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from msprof_runners import RunnerSettings, pytest_msprof_register_runners
+from msprof_runners import DividedRunner, RunnerSettings, pytest_msprof_register_runners
+from msprof_runners.world import is_joined
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.loading import load_plugins
 from pytest_msprof.registry import Registry
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(model: str, changes: Mapping[str, Any], *, file: str | None = None, longest: int | None = None) -> ModelRunner:
+def load(
+    model: str, changes: Mapping[str, Any], *, file: str | None = None, longest: int | None = None
+) -> ModelRunner | DividedRunner:
     """Return a runner with the model of the folder *model*, by the settings in *file* and *changes* of them.
 
     *longest* is the most tokens of prompt and answer together. An answer ends where its request says,
@@ -28,9 +31,11 @@ def load(model: str, changes: Mapping[str, Any], *, file: str | None = None, lon
         settings = RunnerSettings.from_yaml(file, **wanted)
     else:
         settings = RunnerSettings.of({"model_name": model}).replaced(**wanted)
-    if settings.world_size > 1:
-        raise ConfigurationError(f"a served runner has one process, but world_size is {settings.world_size}")
-    runner: ModelRunner = _registered().runners.make(settings.runner, runner_settings=settings)
+    if settings.world_size > 1 and is_joined():
+        raise ConfigurationError("a server starts the processes of its model itself: run it without torchrun")
+    runner: ModelRunner | DividedRunner = _registered().runners.make(settings.runner, runner_settings=settings)
+    if isinstance(runner, DividedRunner):
+        runner.check_serving()
     runner.init_model()
     return runner
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-import torch
-
-from msprof_runners.serving.rows import Rows
+from msprof_runners.serving.rows import Request
+from msprof_runners.serving.sampling import Sampling
 
 if TYPE_CHECKING:
+    from msprof_runners.divided_runner import DividedRunner
     from msprof_runners.model_runner import ModelRunner
+    from msprof_runners.serving.served import Served
 
 __all__ = ["Counts", "Event", "GenerationLoop", "Ticket"]
 
@@ -40,6 +41,7 @@ class Ticket:
     """Tokens that end the answer; none where it goes on to its length."""
     tell: Callable[[Event], None]
     """Called with each event, where the loop's `deliver` takes it."""
+    sampling: Sampling = field(default_factory=Sampling)
     made: int = 0
     """Tokens so far."""
     is_cancelled: bool = field(default=False)
@@ -71,26 +73,30 @@ Delivery = list[tuple[Ticket, Event]]
 class GenerationLoop:
     """Generates for many requests at once, in a thread of its own; use it as a context manager.
 
-    *deliver* is called in that thread with the events of each step. Requests that find no place wait,
-    first come first served; those that come in together read at most *prefill_tokens* tokens in one
-    step, padding included, but at least one request is let in.
+    *runner* has begun to serve *batch_size* requests at most. *deliver* is called in that thread with the
+    events of each step. Requests that find no place wait, first come first served; those that come in
+    together read at most *prefill_tokens* tokens in one step, padding included, but at least one request
+    is let in. *on_end* is called in that thread when the model is lost, and nothing more can be answered.
     """
 
     def __init__(
         self,
-        runner: ModelRunner,
+        runner: ModelRunner | DividedRunner,
+        served: Served,
         deliver: Callable[[Delivery], None],
         *,
         batch_size: int,
         prefill_tokens: int,
-        longest: int,
+        on_end: Callable[[str], None] = lambda _why: None,
     ) -> None:
-        self._deliver, self._pad_token = deliver, runner.pad_token
+        self._runner, self._rows = runner, runner.rows
+        self._deliver, self._pad_token, self._on_end = deliver, served.pad_token, on_end
         self._batch_size, self._prefill_tokens = batch_size, prefill_tokens
-        self._rows: Rows[Ticket] = Rows(runner, most=batch_size, longest=longest, static=runner.exe_mode != "eager")
         self._waiting: deque[Ticket] = deque()
         self._changed = threading.Condition()
         self._is_closing = False
+        self._lost = ""
+        """Why nothing more can be answered."""
         self._counts = Counts()
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
 
@@ -116,18 +122,24 @@ class GenerationLoop:
             return replace(self._counts, running=len(self._rows.owners), waiting=len(self._waiting))
 
     def submit(self, ticket: Ticket) -> None:
-        """Put a request in line."""
+        """Put a request in line; it is told at once where nothing more can be answered."""
         with self._changed:
-            self._waiting.append(ticket)
-            self._changed.notify()
+            if not self._lost:
+                self._waiting.append(ticket)
+                self._changed.notify()
+                return
+        self._deliver([(ticket, Event(None, error=self._lost))])
 
     def _run(self) -> None:
-        with torch.inference_mode():
-            while (joining := self._next()) is not None:
-                try:
-                    self._turn(joining)
-                except Exception as error:  # noqa: BLE001 - whatever one batch meets, the next one is served
-                    self._fail([*self._rows.owners, *joining], f"{type(error).__name__}: {error}")
+        while (joining := self._next()) is not None:
+            try:
+                self._turn(joining)
+            except Exception as error:  # noqa: BLE001 - whatever one batch meets, the next one is served
+                why = f"{type(error).__name__}: {error}"
+                self._fail([*self._rows.owners, *joining], why)
+                if not self._runner.is_loaded:
+                    self._end(why)
+                    return
 
     def _next(self) -> list[Ticket] | None:
         """Wait until there is something to do, and return who comes in; None at the end."""
@@ -151,7 +163,7 @@ class GenerationLoop:
         """Run one step: the prefill of who comes in, or the next token of all who are there."""
         self._rows.leave({ticket for ticket in self._rows.owners if ticket.is_cancelled})
         if joining:
-            made = self._rows.join({ticket: ticket.prompt for ticket in joining})
+            made = self._rows.join({ticket: Request(ticket.prompt, ticket.sampling) for ticket in joining})
         elif self._rows.owners:
             made = self._rows.step()
         else:
@@ -165,14 +177,22 @@ class GenerationLoop:
         self._rows.leave(ended)
 
     def _fail(self, tickets: Sequence[Ticket], why: str) -> None:
-        self._rows.clear()
-        self._deliver([(ticket, Event(None, error=why)) for ticket in tickets])
+        if self._runner.is_loaded:
+            self._rows.clear()
+        self._deliver([(ticket, Event(None, error=why)) for ticket in dict.fromkeys(tickets)])
+
+    def _end(self, why: str) -> None:
+        """Tell everybody that the model is lost."""
+        with self._changed:
+            self._lost = why
+            waiting, self._waiting = self._waiting, deque()
+        self._deliver([(ticket, Event(None, error=why)) for ticket in waiting])
+        self._on_end(why)
 
     def warm_up(self) -> None:
         """Answer a prompt before the thread begins, so that no request waits for a compiler."""
         nobody = Ticket((self._pad_token,) * WARM_UP_PROMPT, 2, frozenset(), lambda _event: None)
-        with torch.inference_mode():
-            self._rows.join({nobody: nobody.prompt})
-            for _ in range(2):
-                self._rows.step(warm_up=True)
-            self._rows.leave({nobody})
+        self._rows.join({nobody: Request(nobody.prompt)})
+        for _ in range(2):
+            self._rows.step(warm_up=True)
+        self._rows.leave({nobody})

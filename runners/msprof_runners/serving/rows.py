@@ -7,22 +7,32 @@ To let requests in or out, all rows are moved so that they end in a common colum
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import torch
 
 from msprof_runners.cache import KeyValueCache, Masks
 from msprof_runners.prompts import Batch
+from msprof_runners.serving.sampling import Draw, Sampling, choose
+from pytest_msprof.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from msprof_runners.model_runner import ModelRunner
 
-__all__ = ["Rows"]
+__all__ = ["Request", "Rows"]
 
 SPARE = 256
 """Columns that are allocated beyond the longest row, so that most steps allocate nothing."""
 
 Owner = TypeVar("Owner")
+
+
+class Request(NamedTuple):
+    """What a row begins with."""
+
+    prompt: tuple[int, ...]
+    """Its token ids."""
+    sampling: Sampling = Sampling()
 
 
 class Rows(Generic[Owner]):
@@ -38,13 +48,14 @@ class Rows(Generic[Owner]):
         self._owners: list[Owner | None] = []
         self._lengths: list[int] = []
         """Tokens of each row that lie in the cache."""
+        self._draws: list[Draw | None] = []
         self._state: dict[str, Any] = {}
         self.clear()
 
     def clear(self) -> None:
         """Let everything go, buffers included."""
         rows = self._most if self._static else 0
-        self._owners, self._lengths = [None] * rows, [0] * rows
+        self._owners, self._lengths, self._draws = [None] * rows, [0] * rows, [None] * rows
         self._cache = KeyValueCache(self._longest if self._static else 0, static=self._static)
         self._state = {}
 
@@ -53,33 +64,38 @@ class Rows(Generic[Owner]):
         """Whose requests are here."""
         return [owner for owner in self._owners if owner is not None]
 
-    def join(self, prompts: Mapping[Owner, Sequence[int]]) -> dict[Owner, int]:
-        """Take in requests, each with the token ids of its prompt, and return the first token of each."""
-        batch = Batch(tuple(map(tuple, prompts.values())), (), self._runner.pad_token)
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def join(self, requests: Mapping[Owner, Request]) -> dict[Owner, int]:
+        """Take in requests, and return the first token of each."""
+        batch = Batch(tuple(request.prompt for request in requests.values()), (), self._runner.pad_token)
+        draws = [Draw(request.sampling) for request in requests.values()]
         cache = KeyValueCache(batch.width, static=False)
         state = self._runner.begin(batch, cache)
-        self._run(state)
+        self._run(state, draws)
         first: list[int] = state["input_ids"][:, 0].tolist()
         last = self._last_tokens()
-        places = self._places(len(prompts))
+        places = self._places(len(requests))
         last += [0] * (len(self._owners) - len(last))
-        for place, (owner, prompt), token in zip(places, prompts.items(), first, strict=True):
-            self._owners[place], self._lengths[place], last[place] = owner, len(prompt), token
+        for place, owner, row, token, draw in zip(places, requests, batch.rows, first, draws, strict=True):
+            self._owners[place], self._lengths[place], self._draws[place] = owner, len(row), draw
+            last[place] = token
         self._align(last, joined=cache, places=places)
-        return dict(zip(prompts, first, strict=True))
+        return dict(zip(requests, first, strict=True))
 
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def step(self, *, warm_up: bool = False) -> dict[Owner, int]:
         """Make one token for each request and return them."""
         if self._cache.filled == self._cache.length:
             self._align(self._last_tokens())
         self._state["generate_ids"] = self._state["input_ids"]
-        self._run(self._state, warm_up=warm_up)
+        self._run(self._state, self._draws, warm_up=warm_up)
         self._lengths = [
             length + (owner is not None) for length, owner in zip(self._lengths, self._owners, strict=True)
         ]
         tokens = self._last_tokens()
         return {owner: token for owner, token in zip(self._owners, tokens, strict=True) if owner is not None}
 
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def leave(self, gone: set[Owner]) -> None:
         """Let the requests of *gone* go; in eager mode their rows go, too."""
         if not gone:
@@ -87,7 +103,7 @@ class Rows(Generic[Owner]):
         last = self._last_tokens()
         for place, owner in enumerate(self._owners):
             if owner in gone:
-                self._owners[place], self._lengths[place] = None, 0
+                self._owners[place], self._lengths[place], self._draws[place] = None, 0, None
         if self._static:
             return
         if not self.owners:
@@ -96,13 +112,26 @@ class Rows(Generic[Owner]):
         kept = [place for place, owner in enumerate(self._owners) if owner is not None]
         self._owners = [self._owners[place] for place in kept]
         self._lengths = [self._lengths[place] for place in kept]
+        self._draws = [self._draws[place] for place in kept]
         self._align([last[place] for place in kept], kept=kept)
 
-    def _run(self, state: dict[str, Any], *, warm_up: bool = False) -> None:
-        runner = self._runner
+    def _run(self, state: dict[str, Any], draws: Sequence[Draw | None], *, warm_up: bool = False) -> None:
+        """Run a step whose tokens are chosen by *draws*; raises `ConfigurationError` where nobody asked them."""
+        runner, asked = self._runner, list[int]()
+
+        def chosen(logits: torch.Tensor) -> torch.Tensor:
+            asked.append(len(logits))
+            return runner.world.as_in_the_first(choose(logits, draws))
+
+        state["choose"] = chosen
         inputs = runner.model_input_prepare(state)
         outputs = runner.model_inference(inputs, is_prefill=state["is_prefill"], warm_up=warm_up)
         runner.model_output_process(inputs, outputs, state)
+        if not asked and any(draw and not draw.is_greedy for draw in draws):
+            raise ConfigurationError(
+                f"{type(runner).__name__}.model_output_process chooses tokens itself, so that only greedy requests "
+                "can be served: let it ask self.choose_tokens(logits, input_dict)"
+            )
 
     def _last_tokens(self) -> list[int]:
         if not self._state:
@@ -116,6 +145,7 @@ class Rows(Generic[Owner]):
             before = len(self._owners)
             self._owners += [None] * count
             self._lengths += [0] * count
+            self._draws += [None] * count
             return list(range(before, before + count))
         return [place for place, owner in enumerate(self._owners) if owner is None][:count]
 
