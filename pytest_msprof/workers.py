@@ -21,6 +21,8 @@ PAUSE = 0.2
 """Seconds between two looks at what the others did."""
 GIVEN_UP = 10.0
 """Seconds after which an item that no worker began was left out: skipped, failed, deselected."""
+AFTER_A_DEATH = 1.0
+"""The same once a worker died: what it had not begun comes behind everything else, so behind who waits."""
 
 
 def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study: TuneStudy) -> None:
@@ -32,11 +34,11 @@ def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study
         return
     before = [found for other in item.session.items if case_of(other) == case_of(item) and (found := slot_of(other))]
     asked = (case_of(item), slot.kind)
-    deadline = time.monotonic() + (0.0 if asked in session.awaited else GIVEN_UP)
-    while (busy := study.is_busy()) or (_is_missing(study, session.id, slot, before) and time.monotonic() < deadline):
+    idle_since = time.monotonic() - (GIVEN_UP if asked in session.awaited else 0.0)
+    while (busy := study.is_busy()) or (_is_missing(study, session.id, slot, before) and _is_early(study, idle_since)):
         session.pool.close()
         if busy:
-            deadline = time.monotonic() + GIVEN_UP
+            idle_since = time.monotonic()
         time.sleep(PAUSE)
     session.awaited.add(asked)
 
@@ -47,9 +49,18 @@ def measured_at_once(config: pytest.Config, slots: Sequence[object]) -> int:
     return max(min(workers, len(slots)), 1)
 
 
+def _is_early(study: TuneStudy, idle_since: float) -> bool:
+    """Say whether somebody may still begin what is missing, though nobody did anything since then."""
+    return time.monotonic() - idle_since < (AFTER_A_DEATH if study.lost() else GIVEN_UP)
+
+
 def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[Slot]) -> bool:
-    """Say whether trials are missing that the study still wants, or confirming launches before a result."""
-    if not study.why_ended() and len(study.records()) < sum(1 for other in before if other.kind == "trial"):
+    """Say whether trials are missing that the study still wants, or confirming launches before a result.
+
+    An item whose worker died is not run again.
+    """
+    begun = len(study.records()) + study.lost()
+    if not study.why_ended() and begun < sum(1 for other in before if other.kind == "trial"):
         return True
     roles = study.to_confirm()
     wanted = sum(1 for other in before if other.kind == "confirm" and other.role in roles)

@@ -33,6 +33,10 @@ class Confirmations:
                 found[role] = ended
         return found
 
+    def have_begun(self, session_id: str) -> bool:
+        """Say whether a confirming launch of this session was begun: what it confirms is settled."""
+        return bool(self._entries(f"{PREFIX}:{session_id}:"))
+
     def latest(self) -> str:
         """Return the session that confirmed last, empty where none did: the id of a session grows with time."""
         entries = self._entries(f"{PREFIX}:")

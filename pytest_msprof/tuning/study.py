@@ -124,6 +124,11 @@ class TuneStudy:
         leases = [trial.user_attrs["lease"] for trial in self._log.running() if trial.user_attrs["number"] == number]
         return any(lease != my_lease() and self._is_alive(lease) for lease in leases)
 
+    def lost(self) -> int:
+        """Count the trials of this session whose process died with them."""
+        own = [trial for trial in self._log.trials() if trial.user_attrs.get("session") == self.session_id]
+        return sum(1 for trial in own if self._log.has_died(trial, self._is_alive))
+
     def is_spent(self) -> bool:
         """Say whether as many trials are measured, or being measured, as the plan asks for."""
         return len(self._log.accepted()) >= self.plan.n_trials

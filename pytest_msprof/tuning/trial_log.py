@@ -110,6 +110,13 @@ class TrialLog:
         trial.set_user_attr("facts", {**facts, "value": value})
         self._study.tell(trial, value, state=_state(facts, value))
 
+    @staticmethod
+    def has_died(trial: FrozenTrial, is_alive: Callable[[Mapping[str, Any] | None], bool]) -> bool:
+        """Say whether the process of *trial* ended before it told anything."""
+        if trial.state.is_finished() or "facts" in trial.user_attrs:
+            return trial.user_attrs.get("interrupted") == DIED
+        return "number" in trial.user_attrs and not is_alive(trial.user_attrs.get("lease"))
+
     def free_the_dead(self, is_alive: Callable[[Mapping[str, Any] | None], bool]) -> None:
         """End the trials of processes that are gone: those that were told count, the others are given back."""
         from optuna.trial import TrialState
