@@ -76,6 +76,8 @@ class OptimizerConfigField(BaseModel):
     """What memory a larger value demands, or a later option: one of `MEMORY`, empty where it does not matter."""
     numerics: bool | None = None
     """Whether it may change what the model answers; None: where its name is one of `NUMERIC`."""
+    unset: bool | int | float | str | list[Any] | dict[str, Any] | None = None
+    """What the engine does where nobody gives a value; None: nobody said."""
 
     def __init__(self, **values: object) -> None:
         try:
@@ -247,15 +249,18 @@ class OptimizerConfigField(BaseModel):
         """Whether its values may differ in what the model answers: precision, quantization, cache type, drafts."""
         return self.name.lower() in NUMERIC if self.numerics is None else self.numerics
 
-    def marked(self, *, memory: str = "", numerics: bool | None = None) -> Self:
-        """Return the same field, saying what a study could only find out by failing.
+    def marked(self, *, memory: str = "", numerics: bool | None = None, unset: Value = None) -> Self:
+        """Return the same field, saying what a study could only find out by failing, or not at all.
 
         *memory*: a larger value, or a later option, demands `"more"` or `"less"` of it, or `"either"` where
         nobody can say; what demands at least as much as a configuration that ran out of memory is not tried.
         *numerics*: values may differ in what the model answers, so studies limit the metric `agreement`;
         without it, fields whose names say so count, such as `dtype` and `quantization`.
+        *unset*: what the engine does where the field is left out, so that a study can tell what it does
+        from what other fields do even if its default leaves all of them to the engine.
         """
-        return type(self)(**{**self.model_dump(exclude_unset=True), "memory": memory, "numerics": numerics})
+        said = {"memory": memory, "numerics": numerics, "unset": unset}
+        return type(self)(**{**self.model_dump(exclude_unset=True), **said})
 
     def describe(self) -> str:
         """Say what it may be: `8 to 128, log`, `bfloat16 | float32`."""

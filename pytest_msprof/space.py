@@ -102,6 +102,29 @@ class SearchSpace:
                     found[name] = value
         return {name: found[name] for name in self._fields if name in found}
 
+    def as_the_engine_takes(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the configuration *values* with what the engine does by itself where they say nothing.
+
+        A field stays absent where nobody said what that is (`unset`), where it is none of the field's
+        values, and where a condition would be broken.
+        """
+        found = self.resolve(values)
+        for entry in self.searched:
+            if entry.name in found or entry.following or entry.unset is None or not self._exists(entry.name, found):
+                continue
+            if entry.contains(entry.unset) and not self.violations({**found, entry.name: entry.unset}):
+                found = self.resolve({**found, entry.name: entry.unset})
+        return found
+
+    def knowing(self, fields: Iterable[OptimizerConfigField]) -> SearchSpace:
+        """Return the space with what *fields* of the same names say about being left out, where its own do not."""
+        said = {entry.name: entry.unset for entry in fields if entry.unset is not None}
+        told = [
+            entry.model_copy(update={"unset": said.get(entry.name)}) if entry.unset is None else entry for entry in self
+        ]
+        where = [condition.text for condition in self.where]
+        return SearchSpace(*told, default=self.default, where=where, left_out=self.left_out)
+
     def parameters(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Return what a search would have chosen for the configuration *values*: a ratio is its fraction again."""
         resolved = self.resolve(values)
@@ -152,7 +175,7 @@ class SearchSpace:
         return digest(
             {
                 "fields": {
-                    name: entry.model_dump(mode="json", exclude={"value", "memory"})
+                    name: entry.model_dump(mode="json", exclude={"value", "memory", "unset"})
                     for name, entry in self._fields.items()
                 },
                 "default": dict(self.default),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_msprof.session import MsprofSession
     from pytest_msprof.space import SearchSpace
     from pytest_msprof.summary import StudySummary
-    from pytest_msprof.tuning.plan import Slot
+    from pytest_msprof.tuning.plan import Slot, TunePlan
 
 __all__ = ["check_studies", "conclude_item", "next_trial", "reopened", "settle"]
 
@@ -108,6 +108,8 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
     if minutes is not None and slot.index and time.monotonic() - study.opened_at > minutes * 60:
         study.end(f"the budget of {minutes:g} minutes ended")
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")
+    if study.confirmations.have_begun(session.id):
+        pytest.skip("left over: its worker died, and what was found by then is being confirmed")
     if slot.index and study.is_spent():
         pytest.skip(f"left over: others measured the rest of {study.plan.n_trials} trials")
     try:
@@ -145,7 +147,7 @@ def _study(
 ) -> TuneStudy:
     case = case_of(item)
     if case not in session.studies:
-        plan = plan_of(item).for_model(session.options.model or "")
+        plan = _plan(session, item, simulator)
         worker = getattr(item.config, "workerinput", {}).get("workerid", "gw0")
         session.studies[case], note = open_study(
             session.shelf,
@@ -163,6 +165,11 @@ def _study(
     facts = item.stash.setdefault(FACTS, {})
     facts["study"] = case
     return session.studies[case]
+
+
+def _plan(session: MsprofSession, item: pytest.Item, simulator: type[SimulatorInterface]) -> TunePlan:
+    """Return what the item's mark asks for, of this model and with what the engine says about its fields."""
+    return plan_of(item).for_model(session.options.model or "").for_engine(session.operator(simulator).data_field)
 
 
 def _identity(session: MsprofSession, case: str, engine: str, simulator: type[SimulatorInterface]) -> Identity:
@@ -185,10 +192,10 @@ def check_studies(session: MsprofSession, items: Sequence[pytest.Item]) -> None:
         case_of(item): (item, engine) for item in items if slot_of(item) is not None and (engine := engine_of(item))
     }
     for item, engine in found.values():
-        plan = plan_of(item).for_model(session.options.model or "")
+        simulator = session.registry.simulators.get(engine)
+        plan = _plan(session, item, simulator)
         if plan.search not in ANYWHERE:
             make_sampler(plan.search, seed=plan.seed, plan=plan, offer=_plugins(item))
-        simulator = session.registry.simulators.get(engine)
         _check_fields(session, plan.space, engine, simulator)
         if session.options.study and not item.config.option.collectonly:
             identity = _identity(session, case_of(item), engine, simulator)

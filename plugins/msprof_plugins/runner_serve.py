@@ -16,8 +16,8 @@ __all__ = ["FIELDS", "RunnerSimulator"]
 
 FIELDS: tuple[OptimizerConfigField, ...] = (
     choice("exe_mode", ["eager", "ge_graph"]),
-    integers("batch_size", 1, 64, log=True),
-    integers("prefill_tokens", 64, 8192, log=True),
+    integers("batch_size", 1, 64, log=True).marked(unset=16),
+    integers("prefill_tokens", 64, 8192, log=True).marked(unset=2048),
     integers("max_model_len", 512, 4096, log=True),
     choice("dtype", ["bfloat16", "float32"]),
     choice("attn_implementation", ["sdpa", "eager"]),

@@ -6,6 +6,7 @@ A suite takes one as it is, or takes over what fits: `SPACE = vllm_on_processors
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ from pytest_msprof import (
     steps,
 )
 from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.results import Value
 
 __all__ = [
     "MINDIE",
@@ -50,7 +52,7 @@ SOURCES = {
     "enforce_eager": "vLLM 0.32: no compilation, starts sooner and computes slower",
     "enable_prefix_caching": "vLLM 0.32: pays where prompts share their beginning",
     "stream_interval": "vLLM 0.32: tokens a chunk, at least 1",
-    "gpu_memory_utilization": "vLLM 0.32: share of a device's memory, default 0.9; above 0.95 activations do not fit",
+    "gpu_memory_utilization": "vLLM 0.32: share of a device's memory, default 0.92; above 0.95 activations do not fit",
     "enable_chunked_prefill": "vLLM 0.32: without it a step must hold the longest prompt",
     "async_scheduling": "vLLM 0.32: schedules a step while the one before runs; forced off on processors",
     "tensor_parallel_size": "vLLM 0.32: divides the attention heads",
@@ -100,16 +102,18 @@ def vllm_on_processors(model: Path, workload: Workload, *, memory: int | None = 
     sequences = _most_sequences(needs, most * GIB, workload, block=CPU_BLOCK)
     whole = needs.positions * needs.kv_per_token
     return SearchSpace(
-        integers("max_num_seqs", 1, sequences, log=True).marked(memory="more"),
-        integers("max_num_batched_tokens", 64, max(2 * needs.positions, 128), log=True).marked(memory="more"),
-        steps("block_size", 32, 256, 32),
-        integers("kv_cache_space", 1, most, log=True).marked(memory="more")
+        integers("max_num_seqs", 1, sequences, log=True).marked(memory="more", unset=128),
+        integers("max_num_batched_tokens", 64, max(2 * needs.positions, 128), log=True).marked(
+            memory="more", unset=2048
+        ),
+        steps("block_size", 32, 256, 32).marked(unset=128),
+        integers("kv_cache_space", 1, most, log=True).marked(memory="more", unset=_set("VLLM_CPU_KVCACHE_SPACE", "1"))
         if most > 1
         else constant("kv_cache_space", 1),
-        choice("omp_threads_bind", ["auto", "nobind"]),
-        choice("enforce_eager", [False, True]),
-        choice("enable_prefix_caching", [True, False]),
-        integers("stream_interval", 1, 16, log=True),
+        choice("omp_threads_bind", ["auto", "nobind"]).marked(unset=_set("VLLM_CPU_OMP_THREADS_BIND", "auto")),
+        choice("enforce_eager", [False, True]).marked(unset=False),
+        choice("enable_prefix_caching", [True, False]).marked(unset=True),
+        integers("stream_interval", 1, 16, log=True).marked(unset=1),
         where=[
             "max_num_batched_tokens >= max_num_seqs",
             f"kv_cache_space * {GIB} >= {whole}",
@@ -135,19 +139,22 @@ def vllm_on_devices(
     if cache <= 0:
         raise ConfigurationError(_too_large(model, needs, devices, memory))
     sizes = [size for size in range(1, devices + 1) if devices % size == 0]
-    sequences = _most_sequences(needs, cache, workload)
+    sequences, (seqs, tokens) = _most_sequences(needs, cache, workload), _of_vllm(memory)
+    share = floats("gpu_memory_utilization", 0.8, 0.95, position="--gpu-memory-utilization")
     return SearchSpace(
-        integers("max_num_seqs", 1, sequences, log=True).marked(memory="more"),
-        integers("max_num_batched_tokens", 512, max(32768, 2 * needs.positions), log=True).marked(memory="more"),
-        floats("gpu_memory_utilization", 0.8, 0.95, position="--gpu-memory-utilization").marked(memory="either"),
+        integers("max_num_seqs", 1, sequences, log=True).marked(memory="more", unset=seqs),
+        integers("max_num_batched_tokens", 512, max(32768, 2 * needs.positions), log=True).marked(
+            memory="more", unset=tokens
+        ),
+        share.marked(memory="either", unset=0.92),
         choice("block_size", [16, 32, 64, 128]),
-        choice("enable_chunked_prefill", [True, False], position="--enable-chunked-prefill"),
-        choice("enable_prefix_caching", [True, False]),
+        choice("enable_chunked_prefill", [True, False], position="--enable-chunked-prefill").marked(unset=True),
+        choice("enable_prefix_caching", [True, False]).marked(unset=True),
         choice("async_scheduling", [True, False]),
         _parallel("tensor_parallel_size", [size for size in sizes if needs.heads % size == 0]),
         _parallel("pipeline_parallel_size", sizes),
         _parallel("data_parallel_size", sizes),
-        *([choice("enable_expert_parallel", [False, True], position="--enable-expert-parallel")] if experts else []),
+        *([_experts()] if experts else []),
         where=[
             "max_num_batched_tokens >= max_num_seqs",
             f"enable_chunked_prefill or max_num_batched_tokens >= {needs.positions}",
@@ -175,15 +182,15 @@ def sglang_on_devices(
     fields = [
         integers("max_running_requests", 1, sequences, log=True),
         choice("chunked_prefill_size", [512, 1024, 2048, 4096, 8192, 16384]).marked(memory="more"),
-        integers("max_prefill_tokens", 2048, 65536, log=True).marked(memory="more"),
+        integers("max_prefill_tokens", 2048, 65536, log=True).marked(memory="more", unset=16384),
         floats("mem_fraction_static", 0.7, 0.92).marked(memory="either"),
-        choice("schedule_policy", ["fcfs", "lpm", "dfs-weight"]),
-        floats("schedule_conservativeness", 0.3, 1.3),
+        choice("schedule_policy", ["fcfs", "lpm", "dfs-weight"]).marked(unset="fcfs"),
+        floats("schedule_conservativeness", 0.3, 1.3).marked(unset=1.0),
         choice("page_size", [1, 16, 32, 64]),
-        choice("disable_radix_cache", ["", True]),
-        choice("enable_mixed_chunk", ["", True]),
-        integers("num_continuous_decode_steps", 1, 8, log=True),
-        integers("stream_interval", 1, 16, log=True),
+        choice("disable_radix_cache", ["", True]).marked(unset=""),
+        choice("enable_mixed_chunk", ["", True]).marked(unset=""),
+        integers("num_continuous_decode_steps", 1, 8, log=True).marked(unset=1),
+        integers("stream_interval", 1, 16, log=True).marked(unset=1),
         *(_parallel(name, sizes) for name in ("pp_size", "dp_size")),
         _parallel("tp_size", [size for size in sizes if needs.heads % size == 0]),
         *([_parallel("ep_size", sizes)] if experts else []),
@@ -285,7 +292,27 @@ def _parallel(name: str, sizes: list[int]) -> OptimizerConfigField:
     position = f"--{name.replace('_', '-')}"
     if len(sizes) == 1:
         return constant(name, sizes[0], position=position)
-    return choice(name, sizes, position=position).marked(memory="either")
+    return choice(name, sizes, position=position).marked(memory="either", unset=1)
+
+
+def _experts() -> OptimizerConfigField:
+    return choice("enable_expert_parallel", [False, True], position="--enable-expert-parallel").marked(unset=False)
+
+
+def _of_vllm(memory: int) -> tuple[int | None, int | None]:
+    """Return the sequences and tokens of a batch that `vllm serve` takes by itself on devices of *memory* bytes.
+
+    None where that depends on the model of the device, too (vLLM 0.32, `EngineArgs.get_batch_defaults`).
+    """
+    if memory >= 160 * GIB:
+        return 1024, 16384
+    return (None, None) if memory >= 70 * GIB else (256, 2048)  # an A100 takes less than an H100
+
+
+def _set(variable: str, otherwise: str) -> Value:
+    """Return what the engine will find in its environment, a number where it is one."""
+    text = os.environ.get(variable, otherwise)
+    return int(text) if text.isdecimal() else text
 
 
 def _schedule(

@@ -14,7 +14,7 @@ from pytest_msprof import OptimizerConfigField, choice, floats, integers
 __all__ = ["FIELDS", "TransformersSimulator", "forced_length"]
 
 FIELDS: tuple[OptimizerConfigField, ...] = (
-    choice("continuous_batching", [False, True]),
+    choice("continuous_batching", [False, True]).marked(unset=False),
     integers("num_blocks", 8, 128, log=True, when="continuous_batching"),
     integers("batch_tokens", 16, 1024, log=True, when="continuous_batching"),
     integers("block_size", 32, 256, log=True, when="continuous_batching"),
@@ -22,7 +22,7 @@ FIELDS: tuple[OptimizerConfigField, ...] = (
     choice("dtype", ["bfloat16", "float16", "float32"]),
     choice("attn_implementation", ["sdpa", "eager"]),
     integers("omp_num_threads", 1, 8),
-    choice("compile", [False, True]),
+    choice("compile", [False, True]).marked(unset=False),
 )
 """What can be tuned, with ranges for a small model on a small machine; a study may set its own."""
 

@@ -68,7 +68,7 @@ class Asking:
 
     def next(self) -> Chosen:
         """Choose what comes next; raises `Exhausted` where there is nothing new."""
-        known = self._taken = self._log.known()
+        known = self._taken = self._known()
         self.edge.learn(self._log.records())
         if "default" not in known:
             return self._default()
@@ -83,12 +83,23 @@ class Asking:
             raise Exhausted("; not tried: ".join((ended, *self.edge.describe())))
         return self._sampled(known) or self._started(drawn)
 
+    def _known(self) -> dict[str, FrozenTrial | None]:
+        """Return what was measured, or is, by digest; what the engine takes for the default is the default."""
+        known = self._log.known()
+        if "default" in known:
+            known.setdefault(digest(self._plan.space.as_the_engine_takes(self._plan.space.default)), known["default"])
+        return known
+
     def _default(self) -> Chosen:
-        """Start a trial with the given values and nothing else: what is absent is the engine's."""
+        """Start a trial with the given values and nothing else: what is absent is the engine's.
+
+        The models see it where the engine is known to stand by itself.
+        """
         space = self._plan.space
-        given = parameters(space, space.default)
+        given = parameters(space, space.as_the_engine_takes(space.default))
         trial = self._log.start(given)
-        return Chosen(trial, suggest(trial, space, only=set(given)), 0)
+        suggest(trial, space, only=set(given))
+        return Chosen(trial, dict(space.default), 0)
 
     def _started(self, given: Mapping[str, Any]) -> Chosen:
         trial = self._log.start(given)

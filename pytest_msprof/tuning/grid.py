@@ -58,7 +58,7 @@ def manual(plan: TunePlan) -> Grid:
                 "list its values as choice(…) or steps(…)"
             )
     points = tuple(islice(plan.space.configurations(), max(MOST_LISTED, plan.n_trials) + 1))
-    needed = len({digest(point) for point in points} | {digest(dict(plan.space.default))})
+    needed = len({digest(point) for point in points} | {digest(plan.space.as_the_engine_takes(plan.space.default))})
     if needed > plan.n_trials and plan.minutes is None:
         found = str(needed) if len(points) <= MOST_LISTED else f"more than {MOST_LISTED}"
         raise ConfigurationError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
+from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.ids import digest
 from pytest_msprof.metric_table import AGREEMENT, QUALITY, SAMPLE_NEEDED, SCORE, Metric, metric
 from pytest_msprof.results import Run
@@ -172,6 +173,10 @@ class TunePlan:
         if plan.load != "fixed":
             plan.check_load()
         return plan
+
+    def for_engine(self, fields: Iterable[OptimizerConfigField]) -> Self:
+        """Return the plan whose space knows what *fields*, those of the engine, say about being left out."""
+        return replace(self, space=self.space.knowing(fields))
 
     @property
     def goals(self) -> Goals | None:

@@ -68,10 +68,11 @@ def earlier_trials(plan: TunePlan, entries: Iterable[Mapping[str, Any]]) -> list
 def _fitted(space: SearchSpace, fields: dict[str, Value]) -> dict[str, Value] | None:
     """Return *fields* as a configuration of *space*, None where they are none.
 
-    A field that is missing was left to the engine, which is a configuration, too.
+    A field that is missing was left to the engine, which is a configuration, too: where somebody said
+    what the engine does then, it is that.
     """
     try:
-        resolved = space.resolve(fields)
+        resolved = space.as_the_engine_takes(fields)
     except ConfigurationError:
         return None
     return None if space.violations(resolved) else resolved

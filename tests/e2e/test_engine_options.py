@@ -10,6 +10,7 @@ import pytest
 
 from msprof_plugins.spaces import GIB, transformers_serve, vllm_on_devices, vllm_on_processors
 from msprof_plugins.transformers_serve import BATCHING_OPTIONS
+from msprof_plugins.vllm import FIELDS as VLLM_FIELDS
 from msprof_plugins.vllm import VARIABLES, as_config_file
 from pytest_msprof import Workload
 from pytest_msprof.tiny_models import make_model
@@ -26,6 +27,18 @@ parser = make_arg_parser(FlexibleArgumentParser())
 by_hand, path = json.loads(sys.argv[1])
 found = [vars(parser.parse_args(arguments)) for arguments in (by_hand, parser.load_config_file(path))]
 print("PARSED", json.dumps([{name: repr(value) for name, value in each.items()} for each in found]))
+"""
+
+BY_ITSELF = """
+import json, sys
+from vllm import envs
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.usage.usage_lib import UsageContext
+
+made = AsyncEngineArgs(model=sys.argv[1]).create_engine_config(UsageContext.OPENAI_API_SERVER)
+parts = (made.scheduler_config, made.cache_config, made.model_config)
+found = {name: getattr(part, name) for name in sys.argv[2:] for part in parts if hasattr(part, name)}
+print("TAKES", json.dumps({**found, "omp_threads_bind": envs.VLLM_CPU_OMP_THREADS_BIND}))
 """
 
 
@@ -71,3 +84,13 @@ def test_vllm_reads_from_the_config_file_what_the_command_line_says(tmp_path):
     by_hand, by_file = json.loads(told.partition("PARSED ")[2])
     assert by_file == by_hand
     assert by_file["max_num_seqs"] == "64"
+
+
+def test_vllm_takes_by_itself_what_its_fields_say(model):
+    space = vllm_on_processors(model, Workload(), memory=16 * GIB).knowing(VLLM_FIELDS)
+    said = space.as_the_engine_takes({})
+
+    told = json.loads(run("vllm", "python", "-c", BY_ITSELF, str(model), *said).partition("TAKES ")[2])
+
+    assert told == {name: value for name, value in said.items() if name != "kv_cache_space"}
+    assert said.keys() == {entry.name for entry in space.searched}

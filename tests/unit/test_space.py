@@ -340,3 +340,32 @@ def test_fields_carry_the_values_of_a_configuration() -> None:
         "tp": 4, "pp": 1, "dp": 2, "world": 8, "seqs": 100, "prefill": 50, "rest": 910, "port": 8000,
     }  # fmt: skip
     assert PARALLEL["tp"].value is None
+
+
+def test_a_field_that_is_left_out_stands_where_the_engine_is_known_to_put_it():
+    space = SearchSpace(
+        integers("seqs", 1, 64).marked(unset=16),
+        integers("tokens", 64, 2048).marked(unset=4096),
+        choice("batching", [False, True]).marked(unset=True),
+        integers("blocks", 8, 128, when="batching").marked(unset=32),
+        choice("kernel", ["x", "y"]),
+        choice("tp", [1, 2, 4]).marked(unset=1),
+        where=["tp == 4 or seqs < 16"],
+    )
+
+    assert space.as_the_engine_takes({}) == {"seqs": 16, "batching": True, "blocks": 32}
+    assert space.as_the_engine_takes({"batching": False, "tp": 4}) == {"seqs": 16, "batching": False, "tp": 4}
+    assert space.as_the_engine_takes({"seqs": 8}) == {"seqs": 8, "batching": True, "blocks": 32, "tp": 1}
+
+
+def test_what_an_engine_says_about_its_fields_is_known_to_a_space_that_does_not():
+    space = SearchSpace(
+        integers("seqs", 1, 64), integers("tokens", 1, 64).marked(unset=8), choice("kernel", ["x", "y"])
+    )
+    engine = (integers("seqs", 1, 8).marked(unset=4), integers("tokens", 1, 8).marked(unset=2), choice("tp", [1, 2]))
+
+    told = space.knowing(engine)
+
+    assert told.as_the_engine_takes({}) == {"seqs": 4, "tokens": 8}
+    assert told["seqs"].max == 64
+    assert told.digest() == space.digest()

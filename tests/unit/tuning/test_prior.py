@@ -91,6 +91,14 @@ def throughput(params, best):
     return 100 - 60 * abs(params["x"] - best) - (30 if params["kind"] != "b" else 0) - 20 * (params["y"] - 0.8) ** 2
 
 
+def test_what_an_earlier_default_left_to_the_engine_stands_where_the_engine_takes_it():
+    space = SearchSpace(integers("size", 1, 512).marked(unset=16))
+
+    (found,) = earlier_trials(make_plan(space), [{"fields": {}, "metrics": {"output_throughput": 1.0}}])
+
+    assert found.parameters == {"size": 16}
+
+
 def test_a_model_of_another_workload_leads_to_the_best_in_a_few_trials():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = {

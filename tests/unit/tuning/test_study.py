@@ -63,6 +63,20 @@ def test_the_default_comes_first_and_every_other_configuration_once(tmp_path):
     assert sorted(proposal.fields["size"] for proposal in proposals) == [1, 2, 4, 8]
 
 
+def test_a_default_that_leaves_fields_to_the_engine_is_known_by_what_the_engine_takes(tmp_path):
+    fields = (choice("seqs", [1, 2, 4]), choice("kernel", ["x", "y"]))
+    engine = (choice("seqs", [2]).marked(unset=2), choice("kernel", ["x"]).marked(unset="x"))
+    plan = make_plan(SearchSpace(*fields, default={"kernel": "y"}), n_trials=6, search="manual").for_engine(engine)
+
+    study = make_study(tmp_path, plan)
+    proposals = measured(study)
+
+    assert proposals[0].fields == {"kernel": "y"}
+    assert study.measured()[0].parameters == {"seqs": 2, "kernel": "y"}
+    assert len(proposals) == 6
+    assert {"seqs": 2, "kernel": "y"} not in [proposal.fields for proposal in proposals]
+
+
 def test_the_default_is_the_default_whoever_stands_in_the_queue(tmp_path):
     study = make_study(tmp_path)
     shared = optuna.load_study(study_name=study.name, storage=Journals(tmp_path).storage(study.name))
@@ -270,6 +284,20 @@ def test_a_trial_of_a_process_that_lives_is_left_to_it(tmp_path):
         other.kill()
 
     assert not study.is_busy()
+
+
+def test_a_trial_is_lost_to_its_session_once_its_process_died_with_it(tmp_path):
+    session = new_id()
+    with asker(tmp_path, session, "stay") as other:
+        other.stdout.readline()
+        study = make_study(tmp_path, session=session)
+        assert study.lost() == 0
+        other.kill()
+
+    assert study.lost() == 1
+    assert len(measured(study)) == 4
+    assert study.lost() == 1
+    assert make_study(tmp_path, session=new_id()).lost() == 0
 
 
 def test_two_processes_share_a_study_without_measuring_anything_twice(tmp_path):
