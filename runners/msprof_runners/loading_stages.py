@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from msprof_runners.checkpoint import read_config
+from msprof_runners.compile_cache import keep_compiled
 from msprof_runners.devices import Device
 from msprof_runners.parallel import check_model, check_world
 from msprof_runners.quantization import check_quantization
@@ -43,6 +44,8 @@ class LoadingStages:
         self.model_path = Path(settings.model_path)
         self.exe_mode = settings.exe_mode
         self.dtype = settings.model.dtype
+        self.max_position_embeddings = settings.data.max_position_embeddings
+        """Most tokens of prompt and answer together by the settings; `positions` knows the model's own, too."""
         self.input_max_len = settings.data.input_max_len
         self.max_new_tokens = settings.data.max_new_tokens
         self.batch_size = settings.data.batch_size
@@ -213,6 +216,8 @@ class LoadingStages:
         self.compiler = compiler_for(self.exe_mode, self.device, substitute=allowed)
         if self.compiler.note:
             self.notes.append(self.compiler.note)
+        if self.runner_settings.model.enable_cache_compile:
+            keep_compiled(self.compiler.name, Path(self.runner_settings.model.compile_cache_path))
         self._graph = self.compiler.compile(self.model.__call__)
 
     def save_model(self, folder: str | Path) -> None:

@@ -85,7 +85,8 @@ class ModelRunner(LoadingStages, ABC):
         """Turn prompts, texts or token ids, into a batch; raises `InvalidWorkload` where it does not fit."""
         if self.model is None:
             raise ConfigurationError("the runner has no model yet: call init_model() first")
-        batch = batch_of(prompts, self.tokenizer, longest=self.input_max_len, pad_token=self.pad_token)
+        is_chat = self.runner_settings.model.tokenizer_mode == "chat"
+        batch = batch_of(prompts, self.tokenizer, longest=self.input_max_len, pad_token=self.pad_token, is_chat=is_chat)
         if batch.width + self.max_new_tokens > (most := self.positions):
             raise InvalidWorkload(
                 f"prompt and answer together may have {most} tokens, but a prompt has {batch.width} "

@@ -33,8 +33,12 @@ def prompts_for(data: DataConfig, *, vocabulary: int, special: frozenset[int], s
 def read_prompts(path: Path) -> list[str]:
     """Return the prompts of a JSON lines file: each line a text, or a table with one under a known key.
 
-    Raises `InvalidWorkload` that names the line.
+    Raises `InvalidWorkload` that names the line, or says what is possible where there is no such file.
     """
+    if path.parts == (path.stem,) and not path.exists():
+        raise InvalidWorkload(
+            f"unknown dataset {str(path)!r} (possible: default, synthetic, or the path of a JSON lines file)"
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -62,20 +62,31 @@ class Batch:
         return (f"{len(cut)} of {len(self.rows)} prompts were cut to {self.width} tokens; the longest had {max(cut)}",)
 
 
-def batch_of(prompts: str | Sequence[Prompt], tokenizer: Any, *, longest: int, pad_token: int) -> Batch:
+def batch_of(
+    prompts: str | Sequence[Prompt], tokenizer: Any, *, longest: int, pad_token: int, is_chat: bool = False
+) -> Batch:
     """Turn *prompts* into a batch in which none has more than *longest* tokens; the end is cut.
 
+    With *is_chat* a text is what a user says, written as the model's chat template has it.
     Raises `InvalidWorkload` where there is no prompt, or one without a token.
     """
     listed = [prompts] if isinstance(prompts, str) else list(prompts)
     if not listed:
         raise InvalidWorkload("a batch needs at least one prompt, but got none")
-    ids = [_ids(prompt, tokenizer) for prompt in listed]
+    ids = [_ids(prompt, tokenizer, is_chat=is_chat) for prompt in listed]
     if empty := [number for number, row in enumerate(ids) if not row]:
         raise InvalidWorkload(f"a prompt needs at least one token, but prompt {empty[0]} of {len(ids)} has none")
     return Batch(tuple(row[:longest] for row in ids), tuple(map(len, ids)), pad_token)
 
 
-def _ids(prompt: Prompt, tokenizer: Any) -> tuple[int, ...]:
-    found = tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
+def _ids(prompt: Prompt, tokenizer: Any, *, is_chat: bool) -> tuple[int, ...]:
+    found: Any = prompt
+    if isinstance(prompt, str) and is_chat:
+        if not tokenizer.chat_template:
+            raise InvalidWorkload("tokenizer_mode 'chat' needs a chat template, and the model has none: set 'default'")
+        said = [{"role": "user", "content": prompt}]
+        written = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        found = tokenizer(written, add_special_tokens=False)["input_ids"]
+    elif isinstance(prompt, str):
+        found = tokenizer(prompt)["input_ids"]
     return tuple(int(token) for token in found)

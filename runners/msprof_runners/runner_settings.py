@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from msprof_runners.original_keys import MODEL_KEYS, PARALLEL_KEYS, RENAMED, Original, without_original_keys
 from msprof_runners.parallel import check_world
 from pytest_msprof.errors import InvalidSettings, UnknownName
 
@@ -23,15 +24,19 @@ class _Table(BaseModel):
     """A table of the file; it reads like a dict too, as the code of models expects."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    originals: ClassVar[Mapping[str, Original]] = {}
+    """Keys of the original's tables that nothing here follows."""
 
     @model_validator(mode="before")
     @classmethod
     def _names_are_known(cls, values: object) -> object:
-        if isinstance(values, Mapping):
-            for key in values:
-                if key not in cls.model_fields and key not in cls._spelled():
-                    raise UnknownName("settings key", str(key), cls._spelled())
-        return values
+        if not isinstance(values, Mapping):
+            return values
+        found = without_original_keys(values, cls.originals)
+        for key in found:
+            if key not in cls.model_fields and key not in cls._spelled():
+                raise UnknownName("settings key", str(key), cls._spelled())
+        return found
 
     @classmethod
     def _spelled(cls) -> dict[str, str]:
@@ -61,12 +66,20 @@ class _Table(BaseModel):
 class ModelConfig(_Table):
     """The `model_config` table: how the model is loaded and run."""
 
+    originals = MODEL_KEYS
+
     dtype: Dtype = "auto"
     """Type of the weights in memory; auto is that of the checkpoint."""
     with_ckpt: bool = True
     """False: random weights of the shapes in `config.json`, for measuring without a checkpoint."""
     enable_online_split_weight: bool = False
     """Whether each process reads its part of the original weights, in the place of weights split before."""
+    enable_cache_compile: bool = False
+    """Whether compiled graphs are kept in `compile_cache_path`, where the next start finds them."""
+    compile_cache_path: str = ".msprof/compiled"
+    """Folder of what compilers made."""
+    tokenizer_mode: Literal["default", "chat"] = "default"
+    """Whether a prompt is a text to go on with, or what a user says in a talk, by the model's chat template."""
     enable_weight_nz: bool = False
     """Whether `cast_format` stores the weights of linear layers in the NPU's own format."""
     enable_profiler: bool = False
@@ -100,6 +113,8 @@ class DataConfig(_Table):
 
 class ParallelConfig(_Table):
     """The `parallel_config` table: over how many processes each part of the model is divided."""
+
+    originals = PARALLEL_KEYS
 
     attn_tp_size: int = Field(1, ge=1)
     attn_dp_size: int | None = Field(None, ge=1)
@@ -174,7 +189,8 @@ class RunnerSettings(_Table):
             "data_config": DataConfig,
             "parallel_config": ParallelConfig,
         }
-        known = {key: table for table, fields in tables.items() for key in fields.model_fields}
+        known = {key: table for table, fields in tables.items() for key in (*fields.model_fields, *fields.originals)}
+        known |= dict.fromkeys(RENAMED, "model_config")
         merged = {
             key: dict(value) if key in tables and isinstance(value, Mapping) else value for key, value in values.items()
         }

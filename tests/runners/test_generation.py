@@ -98,6 +98,16 @@ def test_prompts_beyond_the_limit_are_cut_and_the_run_says_so(settings):
     assert max(sample.input_tokens for sample in run.samples) == 4
 
 
+def test_in_the_mode_of_talks_a_prompt_is_what_a_user_says(settings):
+    runner = HuggingFaceRunner(settings("tiny-llama", model={"tokenizer_mode": "chat"})).init_model()
+    written = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+    assert runner.encode("hello").rows[0] == tuple(runner.tokenizer(written)["input_ids"])
+    assert runner.encode([[7, 8]]).rows == ((7, 8),)
+    runner.tokenizer.chat_template = None
+    with pytest.raises(InvalidWorkload, match="needs a chat template, and the model has none: set 'default'"):
+        runner.encode("hello")
+
+
 def test_what_cannot_be_asked_is_refused(settings):
     runner = HuggingFaceRunner(settings("tiny-llama", data={"input_max_len": 8192}))
     with pytest.raises(ConfigurationError, match="call init_model"):

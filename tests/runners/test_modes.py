@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from torch._dynamo.utils import counters
 
 from msprof_runners import HuggingFaceRunner
@@ -30,6 +31,21 @@ def test_one_graph_gives_the_tokens_of_eager(settings, name):
     again = graph.model_generate(PROMPTS[1:] + PROMPTS[:1])  # the same graph: padding and texts are no part of it
     assert again.tokens == run.tokens[1:] + run.tokens[:1]
     assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_a_compiled_graph_that_is_kept_is_found_by_the_next_start(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # restored at the end
+    kept = {"enable_cache_compile": True, "compile_cache_path": str(tmp_path / "kept")}
+    wanted = settings("tiny-llama", data=LENGTHS, exe_mode="ge_graph", model=kept)
+    torch._dynamo.reset()
+    first = HuggingFaceRunner(wanted).init_model().model_generate(PROMPTS)
+    assert list((tmp_path / "kept").rglob("*.so"))
+    torch._dynamo.reset()
+    counters.clear()
+    again = HuggingFaceRunner(wanted).init_model().model_generate(PROMPTS)
+    assert again.tokens == first.tokens
+    assert counters["inductor"]["fxgraph_cache_hit"] == 1
+    assert counters["inductor"]["fxgraph_cache_miss"] == 0
 
 
 def test_a_mode_the_processor_does_not_have_is_refused_unless_another_may_take_its_place(settings):

@@ -43,3 +43,8 @@ def test_synthetic_prompts_have_their_length_and_no_special_token():
     assert not {0, 1} & {token for row in found for token in row}
     assert found == prompts(dataset="synthetic", batch_size=3, input_max_len=50)
     assert found[0] != found[1]
+
+
+def test_a_set_of_prompts_that_is_not_here_is_refused_with_what_is_possible():
+    with pytest.raises(InvalidWorkload, match=r"unknown dataset 'LongBench' .*synthetic, or the path of a JSON lines"):
+        prompts_for(DataConfig(dataset="LongBench"), vocabulary=9, special=frozenset())

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from msprof_runners.original_keys import MODEL_KEYS, PARALLEL_KEYS, RENAMED
 from msprof_runners.parallel import check_model, check_world
-from msprof_runners.runner_settings import RunnerSettings, packaged_settings
+from msprof_runners.runner_settings import ModelConfig, ParallelConfig, RunnerSettings, packaged_settings
 from pytest_msprof.errors import InvalidSettings, UnknownName
 
 SEED = {
@@ -54,6 +55,43 @@ def test_code_of_models_reads_settings_like_a_dict():
 def test_a_misspelt_key_is_an_error_that_names_the_nearest_one(change, near):
     with pytest.raises(UnknownName, match=f"did you mean.*{near}"):
         RunnerSettings.of({**SEED, **change})
+
+
+def test_keys_of_the_original_that_ask_for_nothing_are_left_out():
+    asked = {"next_n": 0, "perfect_eplb": False, "enable_superkernel": False, "mm_quant_mode": "A16W16"}
+    settings = RunnerSettings.of(
+        {
+            **SEED,
+            "model_config": {**asked, "enable_auto_split_weight": True},
+            "parallel_config": {**SEED["parallel_config"], "o_proj_tp_size": 1, "cp_size": 1},
+        }
+    )
+    assert settings.model.enable_online_split_weight
+    assert not set(asked) & set(settings.to_dict()["model_config"])
+    assert settings.get("model_config").get("next_n", 0) == 0
+    assert settings.replaced(next_n=0) == settings
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "words"),
+    [
+        ("model_config", "next_n", 2, "must be 0, but is 2: tokens are made one by one here"),
+        ("model_config", "perfect_eplb", True, "answers are no longer the model's"),
+        ("model_config", "enable_multi_streams", True, "chooses a kernel of CANN"),
+        ("parallel_config", "o_proj_tp_size", 2, "is divided as attention is: set attn_tp_size"),
+        ("parallel_config", "tp_size", 16, "set attn_tp_size, dense_tp_size"),
+    ],
+)
+def test_a_key_of_the_original_that_nothing_follows_says_what_to_do(table, key, value, words):
+    with pytest.raises(InvalidSettings, match=f"settings key '{key}' .*{words}"):
+        RunnerSettings.of({**SEED, table: {key: value}})
+    with pytest.raises(InvalidSettings, match=key):
+        RunnerSettings.of({"model_name": "any"}).replaced(**{key: value})
+
+
+@pytest.mark.parametrize("originals", [MODEL_KEYS, PARALLEL_KEYS])
+def test_no_key_is_followed_and_left_out_at_once(originals):
+    assert not set(originals) & {*ModelConfig.model_fields, *ParallelConfig.model_fields, *RENAMED}
 
 
 def test_a_value_that_cannot_be_used_is_an_error_that_names_its_key():
