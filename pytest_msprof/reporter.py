@@ -102,10 +102,10 @@ class Reporter:
         """Stop the engines; then accept golden runs and write the reports, where something was measured."""
         if not _measured(self._config):
             return
-        session_of(self._config).close()
+        self._try("give back what nobody told", session_of(self._config).close)
         if is_worker(self._config) or not (self.runs or self._touched):
             return
-        self._take_open_studies()
+        self._try("show the studies that have no result", self._take_open_studies)
         self._try("accept the golden runs", self._accept_golden)
         self._summary = self._summarize()
         self._write_reports(self._summary)

@@ -377,11 +377,13 @@ class MsprofSession:
 
     def close(self) -> None:
         """Stop the engine, free its slot, and give back trials that nobody told."""
-        for trial in self.trials.values():
-            trial.release()
-        self._close_runner()
-        if "pool" in self.__dict__:
-            self.pool.close()
+        try:
+            for trial in self.trials.values():
+                trial.release()
+        finally:
+            self._close_runner()
+            if "pool" in self.__dict__:
+                self.pool.close()
 
     def _close_runner(self) -> None:
         if "runners" in self.__dict__:

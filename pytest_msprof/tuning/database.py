@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -13,6 +16,7 @@ from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.slots import lock_file
 from pytest_msprof.tuning import leases
+from pytest_msprof.tuning.patience import SECONDS, Patience, patient
 from pytest_msprof.tuning.storage import turn
 
 if TYPE_CHECKING:
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Database"]
 
+BEAT = 2.0
+"""Seconds between two looks whether the own lock is still held."""
+TO_COME_BACK = 4 * BEAT
+"""Seconds within which others hold theirs again, too."""
 LOCK_DIGITS = 15
 """Hexadecimal digits of a lock's number: PostgreSQL's are signed numbers of 64 bits."""
 
@@ -28,14 +36,17 @@ class Database:
     """Studies in an Optuna storage by URL, such as `postgresql://host/studies`.
 
     With PostgreSQL, processes on all machines take turns, and each holds a lock of the server's
-    while it lives: so a machine that died or lost its network keeps no trial. Raises
+    while it lives: so a machine that died or lost its network keeps no trial. A database that is gone,
+    locked or full for less than *patience* seconds (30) is waited for, then there is a `StoreError`. Raises
     `ConfigurationError` for a database that cannot be opened.
     """
 
-    def __init__(self, url: str) -> None:
-        self._server = _Server(url) if url.partition("://")[0].partition("+")[0] == "postgresql" else None
+    def __init__(self, url: str, *, patience: float | None = None) -> None:
+        waiting = Patience(url, patience)
+        is_server = url.partition("://")[0].partition("+")[0] == "postgresql"
+        self._server = _Server(url, waiting) if is_server else None
         with self._server.turn("open") if self._server else nullcontext():
-            self._storage = _connected(url)
+            self._storage = patient(_connected(url), waiting)
         self._url = redact(url)
         if self._server:
             self._server.hold(leases.my_lease()["token"])
@@ -71,38 +82,76 @@ class Database:
         """Say whether the holder of *lease* still runs."""
         if self._server is None or not lease or "token" not in lease or lease == leases.my_lease():
             return leases.is_alive(lease)
-        return self._server.is_held(lease["token"])
+        return (leases.is_here(lease) and leases.is_alive(lease)) or self._server.is_held(lease["token"])
 
 
 class _Server:
     """A PostgreSQL server as a keeper of locks, which it frees when their connection ends."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience) -> None:
         from sqlalchemy import create_engine
         from sqlalchemy.pool import NullPool
 
         with _explained(url):
             self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-            self._own = self._engine.connect()
+            self._engine.connect().close()
+        self._patience = patience
+        self._token: int | None = None
+        self._came_back = -math.inf
+        """When this process had to take its lock anew, since the server had been gone."""
 
     def hold(self, token: int) -> None:
-        """Hold the lock *token* for as long as this process lives."""
-        self._ask("SELECT pg_advisory_lock_shared(:key)", token)
+        """Hold the lock *token* for as long as this process lives, whether the server goes in between or not."""
+        is_held = threading.Event()
+        threading.Thread(target=self._hold, args=(token, is_held), daemon=True).start()
+        is_held.wait(SECONDS)
 
     def is_held(self, token: int) -> bool:
-        """Say whether anybody holds the lock *token*."""
-        with self._engine.connect() as connection:  # its end frees what it got
-            return not _value(connection, "SELECT pg_try_advisory_lock(:key)", token)
+        """Say whether anybody holds the lock *token*; after the server was gone, others may be about to."""
+        free = "SELECT pg_try_advisory_lock(:key)"
+        with self._locked(free, token) as (connection, is_free):  # its end frees what it got
+            was_gone = self._token is not None and _value(connection, free, self._token)
+            return not is_free or was_gone or time.monotonic() - self._came_back < TO_COME_BACK
 
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
         """Exclude every other process that takes a turn at *name*."""
-        with self._engine.connect() as connection:
-            _value(connection, "SELECT pg_advisory_lock(:key)", _number(name))
+        with self._locked("SELECT pg_advisory_lock(:key)", _number(name)):
             yield
 
-    def _ask(self, statement: str, key: int) -> Any:
-        return _value(self._own, statement, key)
+    @contextmanager
+    def _locked(self, statement: str, key: int) -> Iterator[tuple[Any, Any]]:
+        """Give a connection that asked for a lock, and the answer."""
+        connection, answer = self._patience(partial(self._asked, statement, key))
+        try:
+            yield connection, answer
+        finally:
+            connection.close()
+
+    def _asked(self, statement: str, key: int) -> tuple[Any, Any]:
+        connection = self._engine.connect()
+        try:
+            return connection, _value(connection, statement, key)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _hold(self, token: int, is_held: threading.Event) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    _value(connection, "SELECT pg_advisory_lock_shared(:key)", token)
+                    if is_held.is_set():
+                        self._came_back = time.monotonic()
+                    self._token = token
+                    is_held.set()
+                    while True:
+                        time.sleep(BEAT)
+                        _value(connection, "SELECT :key", token)
+            except SQLAlchemyError:
+                time.sleep(BEAT)
 
 
 def _value(connection: Any, statement: str, key: int) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["is_alive", "my_lease", "started"]
+__all__ = ["is_alive", "is_here", "my_lease", "started"]
 
 TOKEN_BITS = 62
 START_FIELD = 19
@@ -40,13 +40,18 @@ def is_alive(lease: Mapping[str, Any] | None) -> bool:
     """
     if not lease:
         return False
-    if lease.get("host") != platform.node():
+    if not is_here(lease):
         return True
     try:
         is_same = abs(started(lease["pid"]) - lease["started"]) < SAME_START
         return is_same and psutil.Process(lease["pid"]).status() not in ENDED
     except psutil.NoSuchProcess:
         return False
+
+
+def is_here(lease: Mapping[str, Any]) -> bool:
+    """Say whether the holder of *lease* runs, or ran, on this machine."""
+    return bool(lease.get("host") == platform.node())
 
 
 def started(pid: int) -> float:

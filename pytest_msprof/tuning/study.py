@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -227,9 +227,6 @@ class TuneStudy:
         if proposal.told:
             return metrics
         judged = self.plan.violations if self._is_ours() else self.plan.tightened
-        for name, excess in judged(metrics).items():
-            proposal.trial.set_constraint(name, excess)
-        proposal.trial.set_constraint(STARTS, -1.0)
         others = [entry.run.id for entry in seen if entry.run.id != run.id]
         facts: dict[str, Any] = {
             "metrics": metrics,
@@ -243,7 +240,8 @@ class TuneStudy:
             facts[OPENING] = opening
         if self.plan.load != "fixed":
             facts |= {"load": load, "loads": [[entry.load, entry.metrics] for entry in seen]}
-        self._finish(proposal, facts, value=metrics[self.plan.objective])
+        constraints = {**judged(metrics), STARTS: -1.0}
+        self._finish(proposal, facts, value=metrics[self.plan.objective], constraints=constraints)
         return metrics
 
     def leave(self, proposal: Proposal, first: Run, opening: Opening, rival: Rival) -> None:
@@ -284,10 +282,8 @@ class TuneStudy:
         if self._is_ours():
             self._finish(proposal, facts, value=None)
             return
-        proposal.trial.set_constraint(STARTS, 1.0)
-        for name in self.plan.subject_to:
-            proposal.trial.set_constraint(name, 1.0)
-        self._finish(proposal, facts, value=self._log.worst(maximize=self.plan.maximize))
+        broken = dict.fromkeys((STARTS, *self.plan.subject_to), 1.0)
+        self._finish(proposal, facts, value=self._log.worst(maximize=self.plan.maximize), constraints=broken)
 
     def release(self, proposal: Proposal, *, again: bool = False) -> None:
         """Give a proposal back unmeasured, when its test ends before it is told.
@@ -304,9 +300,20 @@ class TuneStudy:
 
         return isinstance(self._study.sampler, ConstrainedGPSampler)
 
-    def _finish(self, proposal: Proposal, facts: Mapping[str, Any], *, value: float | None) -> None:
+    def _finish(
+        self,
+        proposal: Proposal,
+        facts: Mapping[str, Any],
+        *,
+        value: float | None,
+        constraints: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+
         proposal.told = True
-        with quiet():
+        with quiet(), suppress(UpdateFinishedTrialError):  # others took this machine for lost, and measure it anew
+            for name, excess in constraints.items():
+                proposal.trial.set_constraint(name, excess)
             self._log.finish(proposal.trial, {**facts, "worker": self._worker}, value=value)
 
     def _accept(self, trial: optuna.trial.Trial, fields: dict[str, Value], number: int | None) -> Proposal:

@@ -109,6 +109,45 @@ def test_a_disk_that_is_full_is_one_sentence_and_the_study_goes_on_with_room(pro
     assert len(project.runs()) == 4
 
 
+LOCKS = """
+def test_study(trial, launch_service, load_generator, record):
+    import pathlib, sqlite3
+
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            run = record(load_generator.run(workload, service))
+            if trial.number == 1 and not pathlib.Path("locked").exists():
+                pathlib.Path("locked").touch()
+                test_study.lock = sqlite3.connect("studies.db", isolation_level=None)
+                test_study.lock.execute("BEGIN EXCLUSIVE")
+            trial.tell(run)
+"""
+
+
+def test_a_database_that_is_lost_in_the_middle_is_one_sentence_and_the_study_goes_on_with_it(project):
+    project.conftest("""
+        from pytest_msprof.tuning import patience
+
+        patience.SECONDS = 0.5
+    """)
+    project.study(SPACE, n_trials=4, body=LOCKS)
+    options = ("--msprof-study", "sqlite:///studies.db?timeout=0.05")
+
+    lost = project.run(*options)
+
+    assert lost.ret == pytest.ExitCode.TESTS_FAILED
+    failed = {report.why for report in project.reports().values() if report.outcome == "failed"}
+    sentence = "cannot be used for 0.5 s: database is locked; what was measured so far is kept"
+    assert all(sentence in why for why in failed)
+    printed = said(lost) + "".join(lost.errlines)
+    assert "Traceback" not in printed
+    assert "INTERNALERROR" not in printed
+    again = project.run(*options)
+    assert again.ret == 0
+    assert "4 of 4 trials (4 measured)" in said(again)
+    assert len(project.runs()) == 4
+
+
 def test_a_study_of_a_newer_version_is_refused_with_both_versions(project):
     project.study(SPACE, n_trials=2)
     project.run()

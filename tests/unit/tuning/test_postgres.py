@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pytest
 from measured import IDENTITY, make_plan, make_run
 
 from pytest_msprof import SearchSpace, integers
-from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.errors import ConfigurationError, StoreError
 from pytest_msprof.ids import new_id
 from pytest_msprof.slots import free_port
 from pytest_msprof.tuning.database import Database
@@ -40,9 +41,26 @@ for _ in range(int(sys.argv[3])):
 """
 
 
+class Server(NamedTuple):
+    """A PostgreSQL server on a socket of its own."""
+
+    url: str
+    control: list[str]
+    options: list[str]
+
+    def start(self, *, after: float = 0) -> subprocess.Popen[bytes]:
+        """Start it, in so many seconds."""
+        command = ["sh", "-c", f'sleep {after}; exec "$@"', "sh", *self.control, *self.options, "start"]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """End it and every connection."""
+        subprocess.run([*self.control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Start a PostgreSQL server on a socket of its own and yield its URL."""
+def server() -> Iterator[Server]:
+    """Start a PostgreSQL server."""
     pytest.importorskip("psycopg")
     if PROGRAMS is None:
         pytest.skip("no PostgreSQL server is installed (Debian's package: postgresql)")
@@ -50,7 +68,7 @@ def server() -> Iterator[str]:
         yield from _running(Path(folder), PROGRAMS)
 
 
-def _running(folder: Path, programs: Path) -> Iterator[str]:
+def _running(folder: Path, programs: Path) -> Iterator[Server]:
     as_user = []
     if os.geteuid() == 0:  # the server refuses to run as root, whose folders nobody else may enter
         as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
@@ -60,29 +78,31 @@ def _running(folder: Path, programs: Path) -> Iterator[str]:
     initdb = [str(programs / "initdb"), "-A", "trust", "-U", "msprof", "-D", str(data)]
     control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
     subprocess.run([*as_user, *initdb], check=True, capture_output=True)
-    subprocess.run([*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
+    url = f"postgresql+psycopg://msprof@/postgres?host={folder}&port={port}"
+    server = Server(url, control, ["-l", str(folder / "log"), "-o", options])
+    assert server.start().wait() == 0
     try:
-        yield f"postgresql+psycopg://msprof@/postgres?host={folder}&port={port}"
+        yield server
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        server.stop()
 
 
 @pytest.fixture
-def url(server: str, request: pytest.FixtureRequest) -> str:
+def url(server: Server, request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty database."""
     from sqlalchemy import create_engine, text
 
     name = f"test{abs(hash(request.node.name))}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = create_engine(server.url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
-    return server.replace("/postgres?", f"/{name}?")
+    return server.url.replace("/postgres?", f"/{name}?")
 
 
-def opened(url: str, **values: object) -> TuneStudy:
+def opened(url: str, patience: float | None = None, **values: object) -> TuneStudy:
     plan = make_plan(SPACE, **{"n_trials": 40, **values})
-    return open_study(Database(url), IDENTITY, plan, session_id=new_id(), explicit=url)[0]
+    return open_study(Database(url, patience=patience), IDENTITY, plan, session_id=new_id(), explicit=url)[0]
 
 
 def elsewhere(url: str, trials: int, then: str = "go") -> subprocess.Popen[str]:
@@ -137,6 +157,44 @@ def test_a_study_of_a_walk_goes_on_where_another_machine_left_it(url):
     assert first.is_spent()
     with pytest.raises(Exhausted):
         second.ask()
+
+
+def test_a_server_that_comes_back_is_waited_for_and_nobody_lost_a_trial(server, url):
+    other = elsewhere(url, 1, "stay")
+    assert other.stdout is not None
+    other.stdout.readline()
+    study = opened(url)
+    proposal = study.ask()
+
+    server.stop()
+    starting = server.start(after=1)
+    study.tell(proposal, make_run(1.0))
+    following = study.ask()
+
+    assert starting.wait() == 0
+    assert [record.fields for record in study.records()] == [proposal.fields]
+    assert study.is_busy()
+    assert following.number not in (0, proposal.number)
+    other.kill()
+    other.communicate()
+
+
+def test_a_server_that_is_gone_for_good_is_one_sentence_and_costs_what_was_not_told(server, url):
+    study = opened(url, patience=0.5)
+    told = study.ask()
+    study.tell(told, make_run(1.0))
+    lost = study.ask()
+    server.stop()
+
+    sentence = r"database 'postgresql.*' cannot be used for 0\.5 s: .*; what was measured so far is kept"
+    with pytest.raises(StoreError, match=sentence) as raised:
+        study.tell(lost, make_run(1.0))
+    with pytest.raises(StoreError, match=sentence):
+        study.ask()
+
+    assert "\n" not in str(raised.value)
+    assert server.start().wait() == 0
+    assert [record.number for record in study.records()] == [told.number]
 
 
 def test_a_server_that_is_not_there_is_one_line(tmp_path):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DataError
 
 from pytest_msprof.errors import ConfigurationError, SchemaTooNew, StoreError
 from pytest_msprof.tuning import storage
 from pytest_msprof.tuning.database import Database
+from pytest_msprof.tuning.patience import Patience
 from pytest_msprof.tuning.storage import Journals, open_journal, turn
 
 
@@ -158,3 +163,36 @@ def test_a_folder_that_takes_no_file_is_named(tmp_path):
 
     with pytest.raises(StoreError, match=r"study\.lock cannot be opened: Is a directory"):
         open_journal(tmp_path / "study.journal")
+
+
+def test_a_database_that_is_locked_is_waited_for_and_then_named(tmp_path):
+    url = f"sqlite:///{tmp_path}/studies.db?timeout=0.05"
+    hasty = optuna.create_study(storage=Database(url, patience=0.3).storage("s"), study_name="s")
+    patient = optuna.load_study(storage=Database(url).storage("s"), study_name="s")
+    other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None, check_same_thread=False)
+
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match=r"cannot be used for 0\.3 s: database is locked; what was measured"):
+        hasty.set_user_attr("one", 1)
+    freed = threading.Timer(0.3, other.rollback)
+    freed.start()
+    patient.set_user_attr("two", 2)
+    freed.join()
+    other.close()
+
+    assert hasty.user_attrs == {"two": 2}
+
+
+def test_what_no_waiting_mends_is_said_at_once():
+    calls = []
+
+    def refused():
+        calls.append(1)
+        raise StorageInternalError from DataError("INSERT", {}, ValueError("value too long\nfor its column"))
+
+    with pytest.raises(StoreError, match=r"database 'sqlite://' cannot be used: value too long; what was measured"):
+        Patience("sqlite://")(refused)
+    with pytest.raises(ZeroDivisionError):
+        Patience("sqlite://")(lambda: 1 / 0)
+
+    assert calls == [1]

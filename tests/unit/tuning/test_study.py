@@ -234,9 +234,14 @@ def test_what_a_process_that_died_left_behind_is_proposed_first_under_its_number
     left = study.ask()
     left.trial.set_user_attr("lease", {"host": platform.node(), "pid": 2**22 + 1, "started": 0.0})
 
-    again = make_study(tmp_path, plan).ask()
+    other = make_study(tmp_path, plan)
+    again = other.ask()
 
     assert (again.number, again.fields) == (left.number, left.fields)
+    study.tell(left, make_run(2.0))  # it was not dead after all, but others could not know
+    assert len(study.records()) == 1
+    other.tell(again, make_run(3.0))
+    assert [record.value for record in study.records()] == [1.0, 3.0]
 
 
 def test_a_configuration_that_ended_three_processes_is_left_alone(tmp_path):
