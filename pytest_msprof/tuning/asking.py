@@ -14,6 +14,8 @@ from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import TunePlan
 from pytest_msprof.tuning.prior import earlier_trials
 from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
+from pytest_msprof.tuning.samplers import finds_fronts
+from pytest_msprof.tuning.several import MARKS, ask_for_the_front
 from pytest_msprof.tuning.trial_log import TrialLog, facts_of
 from pytest_msprof.tuning.walks import Exhausted, Walk
 
@@ -134,7 +136,7 @@ class Asking:
             self._count_the_cost(sampler)
             sampler.earlier = sampler.earlier or earlier_trials(self._plan, self._study.user_attrs.get(PRIOR, ()))
         for _ in range(ATTEMPTS):
-            trial = self._study.ask()
+            trial = self._asked()
             fields = suggest(trial, self._plan.space)
             if self._plan.space.violations(fields) or self._is_too_much(fields):
                 trial.set_user_attr("refused", True)
@@ -145,6 +147,16 @@ class Asking:
                 trial.set_user_attr(GAIN, getattr(self._study.sampler, "expected_gain", None))
                 return Chosen(trial, fields)
         return None
+
+    def _asked(self) -> optuna.trial.Trial:
+        """Ask the sampler; one that knows several objectives is asked about all of them."""
+        goals, sampler = self._plan.goals, self._study.sampler
+        if goals is None or goals.is_weighted or not finds_fronts(sampler):
+            return self._study.ask()
+        found = ask_for_the_front(sampler, goals, self._plan.space, self._log.trials())
+        trial = self._log.start(found.parameters)
+        trial.set_user_attr(MARKS, found.marks)
+        return trial
 
     def _turn_to_the_front(self) -> None:
         """Let the sampler look for another place of the front, where several objectives have no weights.

@@ -45,6 +45,7 @@ def optuna_sampler(name: str, *, seed: int, startup: int) -> BaseSampler:
     wanted = {
         "seed": seed,
         "n_startup_trials": startup,
+        "population_size": startup,
         "multivariate": True,
         "group": True,
     }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_msprof.tuning.plan import TunePlan
     from pytest_msprof.tuning.walks import Walk
 
-__all__ = ["ANYWHERE", "BUILT_IN", "STARTS", "Offer", "make_sampler"]
+__all__ = ["ANYWHERE", "BUILT_IN", "STARTS", "Offer", "finds_fronts", "make_sampler"]
 
 STARTUP = 6
 OPTUNA = "optuna:"
@@ -45,8 +45,22 @@ def make_sampler(
 
     A sampler that keeps its own random numbers starts from *seed* and the number of trials *done*,
     so that a resumed study does not propose its first points again. Raises `UnknownName` for
-    anything else, and `ConfigurationError` for one that cannot search this space here.
+    anything else, and `ConfigurationError` for one that cannot search this space, or its objectives.
     """
+    from pytest_msprof.tuning.several import check_front
+
+    made = _made(search, seed=seed, plan=plan, done=done, offer=offer)
+    if plan.goals and not plan.goals.is_weighted and finds_fronts(made):
+        check_front(made, plan.goals, plan.search_name)
+    return made
+
+
+def finds_fronts(sampler: BaseSampler) -> bool:
+    """Say whether a sampler is asked about several objectives at once: ours, and searches by rule, go by a value."""
+    return not hasattr(sampler, "value_of") and not hasattr(sampler, "walk")
+
+
+def _made(search: Any, *, seed: int, plan: TunePlan, done: int, offer: Offer) -> BaseSampler:
     import optuna
 
     found = offer(search, seed + done, tuple(plan.subject_to)) if isinstance(search, str) else search

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from pytest_msprof.errors import ConfigurationError, MetricMissing
 from pytest_msprof.json_files import read_json
 from pytest_msprof.tuning.goals import Goals
 from pytest_msprof.tuning.outcome import conclude
+from pytest_msprof.tuning.samplers import make_sampler
+from pytest_msprof.tuning.several import MARKS
+from pytest_msprof.tuning.storage import Journals
 
 SIZES = SearchSpace(integers("size", 1, 64, log=True), default={"size": 8})
 BOTH = ["output_throughput", "ttft.p50"]
@@ -127,3 +131,45 @@ def test_a_study_of_one_objective_has_no_front(tmp_path):
     study = tuned(tmp_path, 3, objective="output_throughput")
 
     assert conclude(study, "session", never).summary.front == ()
+
+
+@pytest.mark.parametrize("search", ["optuna:NSGAIISampler", "optuna:NSGAIIISampler", "optuna:TPESampler", "random"])
+def test_samplers_of_optuna_are_asked_about_every_objective(tmp_path, search):
+    study = tuned(tmp_path, objectives=BOTH, search=search)
+    again = make_study(tmp_path, study.plan)
+
+    front = conclude(again, "session", never).summary.front
+    kept = optuna.load_study(study_name=study.name, storage=Journals(tmp_path).storage(study.name)).trials
+
+    assert list(front) == [record.number for record in study.records()]
+    assert all(trial.value == study.plan.goals.score(trial.user_attrs["facts"]["metrics"]) for trial in kept)
+
+
+def test_a_genetic_search_of_a_front_goes_on_where_it_was_interrupted_and_learns_of_crashes(tmp_path):
+    search, generations = "optuna:NSGAIISampler", []
+    plan = make_plan(SIZES, search=search, objective=None, objectives=BOTH, n_trials=14)
+    for turn in range(14):
+        study = make_study(tmp_path, plan)
+        proposal = study.ask()
+        generations.append(next(iter(proposal.trial.user_attrs.get(MARKS, {}).values()), -1))
+        if turn in (3, 4):
+            study.fail(proposal, "out of memory", "too large")
+        else:
+            study.tell(proposal, make_run(proposal.fields["size"], 0.01 * proposal.fields["size"]))
+
+    assert generations == sorted(generations)
+    assert generations[-1] >= 1
+
+
+def test_a_sampler_of_one_objective_is_refused_with_what_is_possible():
+    class Single(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, *given):
+            self._raise_error_if_multi_objective(study)
+            return super().sample_independent(study, *given)
+
+    plan = make_plan(SIZES, search=Single(), objective=None, objectives=BOTH)
+
+    with pytest.raises(ConfigurationError, match=r"search='Single' looks for one objective, .* give them weights"):
+        make_sampler(plan.search, seed=1, plan=plan)
+    weighted = make_plan(SIZES, search=Single(), objective=None, objectives=dict.fromkeys(BOTH, 1))
+    assert make_sampler(weighted.search, seed=1, plan=weighted) is weighted.search
