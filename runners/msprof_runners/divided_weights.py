@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -16,14 +17,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from msprof_runners.checkpoint import Tensor, check_weights
-from msprof_runners.division import Division
+from msprof_runners.division import Division, Part
 from msprof_runners.weights import bound, check_loaded
 from pytest_msprof.errors import CheckpointError, ConfigurationError
 
-__all__ = ["Held", "load_part", "load_saved_part", "save_part"]
+__all__ = ["Held", "load_part", "load_saved_part", "make_random_part", "save_part"]
 
 SINGLE_EXPERTS = re.compile(r"(.*\.mlp\.experts)\.(gate_up_proj|down_proj)")
 """Weights that are joint in memory, while each expert has its own in the files of Qwen3."""
+SPREAD = 0.02
+"""Standard deviation of random weights where the configuration has no `initializer_range`: that of transformers."""
 LAYOUT = "msprof_layout"
 """Key of a file's metadata: for which layout and rank the weights in it were divided."""
 
@@ -75,6 +78,40 @@ def load_saved_part(cls: Any, folder: Path, config: Any, division: Division, *, 
         files = {path: stack.enter_context(_opened(path)) for path in {entry.file for entry in found.values()}}
         parts = {name: files[found[name].file].get_tensor(name) for name in wanted}
     return _filled(model, parts, shapes, division, folder=folder, dtype=dtype)
+
+
+def make_random_part(
+    cls: Any, folder: Path, config: Any, division: Division, *, dtype: str, seed: int, device: str, **options: Any
+) -> Held:
+    """Return a model of class *cls* with random weights, of which this process makes its part alone, on *device*.
+
+    What two processes hold of the same weight is the same; another division is another model.
+    """
+    model = _empty(cls, config, options)
+    shapes = _shapes(model)
+    spread = float(getattr(config, "initializer_range", None) or SPREAD)
+    wanted = getattr(torch, dtype) if dtype != "auto" else config.dtype or torch.float32
+    parts = {}
+    for name, shape in shapes.items():
+        part = division.part(name, shape)
+        generator = torch.Generator(device).manual_seed(_number(seed, name, part))
+        made = torch.empty(part.shape, device=device, dtype=wanted)
+        kind = _begins_as(name, part)
+        parts[name] = made.normal_(0, spread, generator=generator) if kind is None else made.fill_(kind)
+    return _filled(model, parts, shapes, division, folder=folder, dtype=dtype)
+
+
+def _begins_as(name: str, part: Part) -> float | None:
+    """Return what every element of a weight begins as; None for those that differ."""
+    if part.is_zero or name.endswith("bias"):
+        return 0.0
+    return 1.0 if name.endswith("norm.weight") else None
+
+
+def _number(seed: int, name: str, part: Part) -> int:
+    """Return a seed for this part of this weight, the same in every process."""
+    words = f"{seed} {name} {[(place.start, place.stop) for place in part.places]}"
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:7])
 
 
 def save_part(model: Any, folder: Path, division: Division) -> None:

@@ -19,6 +19,7 @@ from pytest_msprof.errors import CheckpointError, ConfigurationError
 from pytest_msprof.ids import new_id
 
 if TYPE_CHECKING:
+    from msprof_runners.divided_weights import Held
     from msprof_runners.division import Division
     from msprof_runners.graphs import Compiler
 
@@ -138,19 +139,19 @@ class LoadingStages:
             self._load(model, config)
 
     def _load_part(self, model: Any, config: Any, *, saved: bool) -> None:
-        from msprof_runners.divided_weights import load_part, load_saved_part
+        from msprof_runners.divided_weights import load_part, load_saved_part, make_random_part
         from msprof_runners.division import Division
         from msprof_runners.exchange import connect
 
-        if not self.runner_settings.model.with_ckpt:
-            raise ConfigurationError(f"with_ckpt: false makes whole models, but world_size is {self.world.size}")
         if method := self._parse_quant_hf_config().get("quant_method"):
             raise ConfigurationError(f"quantization {method!r} needs world_size 1, but it is {self.world.size}")
         self.division = Division(config, self.layout, self.world.rank)
-        load = load_saved_part if saved else load_part
-        self.model, self.held = load(
-            model, self.model_path, config, self.division, dtype=self.dtype, runner_settings=self.runner_settings
-        )
+        extra: dict[str, Any] = {"dtype": self.dtype, "runner_settings": self.runner_settings}
+        load: Callable[..., Held] = load_saved_part if saved else load_part
+        if not self.runner_settings.model.with_ckpt:
+            load = make_random_part
+            extra |= {"seed": self.runner_settings.seed, "device": self.device.name}
+        self.model, self.held = load(model, self.model_path, config, self.division, **extra)
         groups = self.world.groups(self.layout)
         if self.layout.attn_dp_size > 1:
             self.counterparts = self.world.counterparts(self.layout)

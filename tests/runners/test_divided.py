@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from msprof_runners import GptOssRunner, HuggingFaceRunner
-from msprof_runners.divided_weights import load_part, load_saved_part, save_part
+from msprof_runners.divided_weights import load_part, load_saved_part, make_random_part, save_part
 from msprof_runners.division import Division
 from msprof_runners.parallel import check_world
 from pytest_msprof.errors import CheckpointError, InvalidSettings, InvalidWorkload, ServiceExited
@@ -45,6 +46,8 @@ def test_under_torchrun_each_model_says_what_transformers_says(models, tmp_path,
             assert case["stops_alike"], case
             assert case["same_after_saving"], case
             assert case["held"] == case["held_after_saving"]
+        assert found[0]["random"] == json.loads((tmp_path / "found_0.json").read_text())[0]["random"]
+        assert found[0]["random_held"] == next(case["held"] for case in found if case["model"] == "tiny-gpt-oss")
         for case in found[: len(MODELS)]:
             assert 1 / world < case["held"] < 1 / world + 0.02, case
 
@@ -98,6 +101,23 @@ def test_parts_side_by_side_are_the_whole(models):
 def test_weights_that_are_not_those_of_the_model_are_refused(changed, change, refusal):
     with pytest.raises(CheckpointError, match=refusal):
         part_of(changed(change), 1)
+
+
+def test_random_parts_need_no_weights_and_are_the_same_where_two_processes_hold_the_same(models, tmp_path):
+    (tmp_path / "config.json").write_text((models("tiny-llama") / "config.json").read_text())
+
+    def made(rank, seed=3):
+        held, _ = part_of(tmp_path, rank, partial(make_random_part, seed=seed, device="cpu"))
+        return held.share, dict(held.model.named_parameters())
+
+    (share, one), (_, other), (_, again), (_, of_another_seed) = made(0), made(1), made(0), made(0, seed=4)
+    assert 0.5 < share < 0.52
+    for name, value in one.items():
+        assert torch.equal(value, again[name])
+        is_shared = name.endswith("norm.weight")
+        assert torch.equal(value, other[name]) == is_shared
+        assert torch.equal(value, of_another_seed[name]) == is_shared
+    assert 0.015 < one["lm_head.weight"].std() < 0.025
 
 
 def test_a_part_that_was_saved_for_another_layout_is_refused(models, tmp_path):

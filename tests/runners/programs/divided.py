@@ -82,6 +82,8 @@ def main():
     found = [
         compared(name, models / name, sizes, scratch / str(number), mode) for number, (name, sizes) in enumerate(cases)
     ]
+    random = HuggingFaceRunner(settings("random", models / "tiny-gpt-oss", ALL, with_ckpt=False)).init_model()
+    found[0] |= {"random": random.model_generate(PROMPTS).tokens, "random_held": random.held}
     (scratch / f"found_{os.environ['RANK']}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
