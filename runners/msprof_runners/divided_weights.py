@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from msprof_runners.checkpoint import Tensor, check_weights
 from msprof_runners.division import Division, Part
+from msprof_runners.quantized_parts import Pieces, pieces_of, quantized_part, with_whole_names
 from msprof_runners.weights import bound, check_loaded
 from pytest_msprof.errors import CheckpointError, ConfigurationError
 
@@ -47,11 +48,13 @@ def load_part(cls: Any, folder: Path, config: Any, division: Division, *, dtype:
     Raises `CheckpointError` as for a whole model, `ConfigurationError` for weights that no rule divides.
     """
     found = check_weights(folder)
+    quantized = pieces_of(found)
+    found = with_whole_names(found, quantized)
     model = _empty(cls, config, options)
     shapes = _shapes(model)
     recipes = {name: _sources(name, shape, model, found) for name, shape in shapes.items()}
     _check(found, {name: shape for recipe in recipes.values() for name, shape in recipe.items()}, folder, cls)
-    with _Files(found, division) as files:
+    with _Files(found, division, quantized) as files:
         parts = {name: files.weight(name, shapes[name], recipe) for name, recipe in recipes.items()}
     return _filled(model, parts, shapes, division, folder=folder, dtype=dtype)
 
@@ -128,8 +131,8 @@ def save_part(model: Any, folder: Path, division: Division) -> None:
 class _Files:
     """The files of a whole model, of which parts are read."""
 
-    def __init__(self, found: Mapping[str, Tensor], division: Division) -> None:
-        self._found, self._division = found, division
+    def __init__(self, found: Mapping[str, Tensor], division: Division, quantized: Mapping[str, Pieces]) -> None:
+        self._found, self._division, self._quantized = found, division, quantized
         self._stack = ExitStack()
         self._open: dict[Path, Any] = {}
 
@@ -157,8 +160,10 @@ class _Files:
 
     def _slice(self, source: str, name: str, shape: Shape) -> torch.Tensor:
         """Read of *source* what this process holds of *name*: they differ where two weights are tied."""
-        part = self._division.part(name, shape)
-        read: torch.Tensor = self._open[self._found[source].file].get_slice(source)[part.places]
+        part, file = self._division.part(name, shape), self._open[self._found[source].file]
+        if source in self._quantized:
+            return quantized_part(source, self._quantized[source], part.places, file)
+        read: torch.Tensor = file.get_slice(source)[part.places]
         return torch.zeros_like(read) if part.is_zero else read
 
 
@@ -226,8 +231,8 @@ def _filled(
     model.config.dtype = wanted
     precise = getattr(model, "_keep_in_fp32_modules", None) or () if wanted == torch.float16 else ()
     for name, value in parts.items():
-        kept = torch.float32 if set(precise) & set(name.split(".")) else wanted or value.dtype
-        _set(model, name, torch.nn.Parameter(value.to(kept).contiguous(), requires_grad=False))
+        kept = torch.float32 if set(precise) & set(name.split(".")) else wanted
+        _set(model, name, torch.nn.Parameter(_as(value, kept or value.dtype), requires_grad=False))
     for name, source in model.all_tied_weights_keys.items():
         if parts[name].shape == parts[source].shape:
             _set(model, name, model.get_parameter(source))
@@ -235,6 +240,11 @@ def _filled(
     if (folder / "generation_config.json").exists():
         model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return Held(model, _held_share(model, shapes, division))
+
+
+def _as(value: torch.Tensor, dtype: Any) -> torch.Tensor:
+    """Return *value* as *dtype* in rows; a quantized one keeps its numbers as they are."""
+    return value.to(dtype).contiguous() if type(value) is torch.Tensor else value
 
 
 def _set(model: Any, name: str, value: torch.nn.Parameter) -> None:

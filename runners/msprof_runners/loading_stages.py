@@ -143,8 +143,10 @@ class LoadingStages:
         from msprof_runners.division import Division
         from msprof_runners.exchange import connect
 
-        if method := self._parse_quant_hf_config().get("quant_method"):
-            raise ConfigurationError(f"quantization {method!r} needs world_size 1, but it is {self.world.size}")
+        if self.quantization and saved:
+            raise ConfigurationError(
+                f"weights in {self.quantization} are divided while they are read: set enable_online_split_weight: true"
+            )
         self.division = Division(config, self.layout, self.world.rank)
         extra: dict[str, Any] = {"dtype": self.dtype, "runner_settings": self.runner_settings}
         load: Callable[..., Held] = load_saved_part if saved else load_part
@@ -187,7 +189,11 @@ class LoadingStages:
         self.pad_token = self.tokenizer.pad_token_id or 0
 
     def scale_dtype_adapter(self) -> None:
-        """Bring the scales of a quantized model to the type its kernels want; nothing for others."""
+        """Let quantized weights give numbers of the model's type, which the settings may have changed."""
+        if self.quantization:
+            from msprof_runners.quantized_parts import adapt_scales
+
+            adapt_scales(self.model)
 
     def to_device(self) -> None:
         """Move the model to the device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,13 @@ import transformers
 from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
 from msprof_runners import HuggingFaceRunner
+from msprof_runners.divided_weights import load_part
+from msprof_runners.division import Division
+from msprof_runners.parallel import check_world
 from pytest_msprof.errors import CheckpointError, ConfigurationError
 
 PROMPTS = ["Explain what is gpt_oss.", " hi"]
+SIZES = {"attn_tp_size": 2, "dense_tp_size": 2, "lmhead_tp_size": 2, "embed_tp_size": 2}
 KINDS = {"int8_weight_only": Int8WeightOnlyConfig, "float8_weight_only": Float8WeightOnlyConfig}
 
 
@@ -48,6 +53,53 @@ def test_it_says_what_its_weights_say_as_plain_numbers(quantized, settings, kind
     assert plain.model_generate(PROMPTS).tokens == run.tokens
     with pytest.raises(ConfigurationError, match="cannot be written again"):
         runner.save_model(tmp_path / "again")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_its_numbers_come_in_the_type_that_the_settings_want(quantized, kind):
+    settings = quantized(kind)
+    settings["model_config"]["dtype"] = "bfloat16"
+    runner = HuggingFaceRunner(settings).init_model()
+    assert {weight.dtype for weight in runner.model.parameters()} == {torch.bfloat16}
+    assert runner.model_generate(PROMPTS).fields["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_parts_of_it_side_by_side_are_the_whole(quantized, kind):
+    folder = Path(quantized(kind)["model_path"])
+    whole = dict(HuggingFaceRunner(quantized(kind)).init_model().model.named_parameters())
+    config = transformers.AutoConfig.from_pretrained(folder)
+    layout = check_world(2, SIZES)
+    parts = [
+        dict(
+            load_part(
+                transformers.LlamaForCausalLM, folder, config, Division(config, layout, rank), dtype="auto"
+            ).model.named_parameters()
+        )
+        for rank in range(2)
+    ]
+    for name, weight in whole.items():
+        if type(weight) is not torch.nn.Parameter:
+            axis = 1 if name.endswith(("o_proj.weight", "down_proj.weight")) else 0
+            halves = [part[name] for part in parts]
+            assert {type(half) for half in halves} == {type(weight)}
+            assert torch.equal(torch.cat([half.dequantize() for half in halves], axis), weight.dequantize())
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says(quantized, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = quantized("int8_weight_only")
+    alone = HuggingFaceRunner(settings).init_model().model_generate(PROMPTS)
+    divided = {**settings, "world_size": 2, "parallel_config": SIZES}
+    with pytest.raises(ConfigurationError, match="set enable_online_split_weight: true"):
+        HuggingFaceRunner(divided).init_model()
+    online = {**settings["model_config"], "enable_online_split_weight": True}
+    with HuggingFaceRunner({**divided, "model_config": online}).init_model() as runner:
+        run = runner.model_generate(PROMPTS)
+    assert run.tokens == alone.tokens
+    assert run.fields["quantization"] == "int8_weight_only"
+    assert 0.5 < run.environment["weights_held"] < 0.52
 
 
 def test_plain_weights_under_a_quantized_configuration_are_refused(quantized, models, tmp_path):
