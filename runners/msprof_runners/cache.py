@@ -24,6 +24,8 @@ class KeyValueCache:
         self.length, self.static = length, static
         self.filled = 0
         """Slots that hold a token."""
+        self.is_empty = False
+        """Whether the step is a prefill, which has no earlier tokens."""
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
         self.slots: torch.Tensor | None = None
@@ -32,7 +34,7 @@ class KeyValueCache:
     def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Store *key* and *value*, shape ``(batch, heads, step, width)``, and return all that are there.
 
-        A static cache returns whole buffers, empty slots included.
+        A static cache returns whole buffers, empty slots included, except for a prefill.
         """
         if layer_idx == len(self.keys):
             self.keys.append(self._buffer(key))
@@ -41,7 +43,7 @@ class KeyValueCache:
         if self.static:
             keys.index_copy_(2, self.slots, key)
             values.index_copy_(2, self.slots, value)
-            return keys, values
+            return (key, value) if self.is_empty else (keys, values)
         end = self.filled + key.shape[2]
         keys[:, :, self.filled : end] = key
         values[:, :, self.filled : end] = value
@@ -49,13 +51,13 @@ class KeyValueCache:
 
     def begin(self, tokens: int, device: torch.device) -> None:
         """Forget everything; the next step writes *tokens* tokens."""
-        self.filled = 0
+        self.filled, self.is_empty = 0, True
         if self.static:
             self.slots = torch.arange(tokens, device=device)
 
     def advance(self, tokens: int) -> None:
         """Go on after a step that wrote *tokens* tokens; the next one writes a single token."""
-        self.filled += tokens
+        self.filled, self.is_empty = self.filled + tokens, False
         if self.slots is not None:
             self.slots = self.slots + 1 if tokens == 1 else self.slots[-1:] + 1
 
@@ -69,7 +71,7 @@ class KeyValueCache:
 
     def get_mask_sizes(self, query_length: int, _layer_idx: int = 0) -> tuple[int, int]:
         """Return how many slots a mask of this step covers, and the first of them."""
-        return self.length if self.static else self.filled + query_length, 0
+        return self.length if self.static and not self.is_empty else self.filled + query_length, 0
 
     def _buffer(self, like: torch.Tensor) -> torch.Tensor:
         batch, heads, _, width = like.shape
@@ -95,9 +97,8 @@ class Masks:
 
     def prefill(self) -> Any:
         """Return the mask of the prompts in the way the model takes it."""
-        slots = self._cache.length if self._cache.static else self._tokens
         query = torch.arange(self._tokens, device=self._device)[:, None]
-        slot = torch.arange(slots, device=self._device)[None, :]
+        slot = query.T
         found: dict[str, Any] = {}
         for kind, window in self._windows.items():
             if self._is_plain(window, self._tokens):
@@ -114,7 +115,7 @@ class Masks:
         self._step += 1
         found: dict[str, Any] = {}
         for kind, window in self._windows.items():
-            if self._is_plain(window, slot + 1):
+            if not self._cache.static and self._is_plain(window, slot + 1):
                 found[kind] = None
                 continue
             row = self._row(kind, window, slot)
@@ -138,7 +139,7 @@ class Masks:
 
     def _is_plain(self, window: int, filled: int) -> bool:
         """Say whether everything written may be seen: then no mask is the fastest mask."""
-        return not self._cache.static and not self._padded and not self._additive and (not window or filled <= window)
+        return not self._padded and not self._additive and (not window or filled <= window)
 
     def _row(self, kind: str, window: int, slot: int) -> torch.Tensor:
         """Return the row of a request as it stands before *slot* is written."""

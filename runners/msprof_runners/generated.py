@@ -90,6 +90,7 @@ def _fields(runner: ModelRunner) -> dict[str, Value]:
     return {
         "runner": settings.runner,
         "exe_mode": settings.exe_mode,
+        "fused": runner.forward is runner.decoder,
         "dtype": str(runner.model.dtype).removeprefix("torch."),
         "attn_implementation": runner.model.config._attn_implementation,  # noqa: SLF001 - transformers has no other name
         "with_ckpt": settings.model.with_ckpt,

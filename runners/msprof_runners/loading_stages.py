@@ -19,6 +19,7 @@ from pytest_msprof.errors import CheckpointError, ConfigurationError
 from pytest_msprof.ids import new_id
 
 if TYPE_CHECKING:
+    from msprof_runners.decoder import Decoder
     from msprof_runners.divided_weights import Held
     from msprof_runners.division import Division
     from msprof_runners.graphs import Compiler
@@ -75,6 +76,8 @@ class LoadingStages:
         """What the weights are quantized as, None for plain ones."""
         self.stop_tokens: frozenset[int] = frozenset()
         self.pad_token = 0
+        self.decoder: Decoder | None = None
+        """The model's forward pass in fewer operations, where there is one."""
         self.compiler: Compiler | None = None
         self._cache: Any = None
         self._cache_batch = 0
@@ -108,6 +111,7 @@ class LoadingStages:
             self.scale_dtype_adapter()
             self.to_device()
             self.cast_format()
+            self.fuse()
             self.device.synchronize()
         self.init_tokenizer()
         if self.exe_mode != "eager":
@@ -212,6 +216,21 @@ class LoadingStages:
             if isinstance(module, torch.nn.Linear):
                 module.weight.data = self.device.native_format(module.weight.data)
 
+    def fuse(self) -> None:
+        """Make the model's forward pass one of few operations, where its parts are known and `enable_fusion` says so.
+
+        Several processes, quantized weights and NPUs keep that of transformers.
+        """
+        if self.runner_settings.model.enable_fusion and self.world.size == 1:
+            from msprof_runners.decoder import Decoder
+
+            self.decoder = Decoder.of(self.model)
+
+    @property
+    def forward(self) -> Any:
+        """What computes a step: the model, or its fused forward pass."""
+        return self.model if self.decoder is None or self.decoder.model is not self.model else self.decoder
+
     def graph_compile(self) -> None:
         """Make the decode step run as one graph; compiling itself happens in the first pass of each batch size.
 
@@ -225,7 +244,7 @@ class LoadingStages:
             self.notes.append(self.compiler.note)
         if self.runner_settings.model.enable_cache_compile:
             keep_compiled(self.compiler.name, Path(self.runner_settings.model.compile_cache_path))
-        self._graph = self.compiler.compile(self.model.__call__)
+        self._graph = self.compiler.compile(self.forward.__call__)
 
     def save_model(self, folder: str | Path) -> None:
         """Write the model and its tokenizer to *folder*, from where a runner loads them again.
@@ -268,7 +287,7 @@ class LoadingStages:
 
     def close(self) -> None:
         """Let go of model and memory."""
-        self.model = self._graph = self._cache = None
+        self.model = self.decoder = self._graph = self._cache = None
         self.warmed.clear()
         self.device.release_memory()
 

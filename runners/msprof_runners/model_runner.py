@@ -173,7 +173,7 @@ class ModelRunner(LoadingStages, ABC):
     def model_inference(self, model_inputs: dict[str, Any], *, is_prefill: bool = False, warm_up: bool = False) -> Any:
         """Run the model on one step's inputs; a decode step runs its graph where the mode has one."""
         if self._graph is None or is_prefill:
-            return self.model(**model_inputs)
+            return self.forward(**model_inputs)
         if warm_up:
             self.mark_inputs(model_inputs)
         return self._graph(**model_inputs)

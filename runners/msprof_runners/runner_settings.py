@@ -82,6 +82,8 @@ class ModelConfig(_Table):
     """Whether a prompt is a text to go on with, or what a user says in a talk, by the model's chat template."""
     enable_weight_nz: bool = False
     """Whether `cast_format` stores the weights of linear layers in the NPU's own format."""
+    enable_fusion: bool = True
+    """Whether a known model runs in fewer operations, with joint projections; false: as transformers runs it."""
     enable_profiler: bool = False
     """Whether each `model_generate` is followed by a second, profiled pass, which is never the timed one."""
     profile_path: str = ".msprof/profiles"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 
 from msprof_runners import GptOssRunner, HuggingFaceRunner, ModelRunner
 from pytest_msprof.errors import ConfigurationError, InvalidWorkload, OutOfMemory
@@ -17,10 +18,12 @@ PROMPTS = [
 
 
 def said_by_transformers(runner, prompts, *, until_length):
-    """Return the token ids of each answer, without what pads them."""
+    """Return the token ids of each answer, without what pads them, of a model that no runner has touched."""
+    architecture = getattr(transformers, runner.hf_config.architectures[0])
+    model = architecture.from_pretrained(runner.model_path, dtype=runner.model.dtype).eval()
     given = runner.tokenizer(prompts, return_tensors="pt", padding=True)
     least = runner.max_new_tokens if until_length else 1
-    found = runner.model.generate(
+    found = model.generate(
         **given,
         max_new_tokens=runner.max_new_tokens,
         min_new_tokens=least,
@@ -137,7 +140,7 @@ def test_every_stage_can_be_replaced(settings):
 
     stages = [
         *("init_device", "init_model", "_init_model_with_offline_splited_weight", "init_tokenizer"),
-        *("scale_dtype_adapter", "to_device", "cast_format", "_parse_quant_hf_config", "_verify_quantization"),
+        *("scale_dtype_adapter", "to_device", "cast_format", "fuse", "_parse_quant_hf_config", "_verify_quantization"),
         *("model_generate", "model_input_prepare", "model_inference", "model_output_process"),
         *("get_jump_prepare", "get_jump_flag"),
     ]
