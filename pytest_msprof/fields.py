@@ -78,6 +78,8 @@ class OptimizerConfigField(BaseModel):
     """Whether it may change what the model answers; None: where its name is one of `NUMERIC`."""
     unset: bool | int | float | str | list[Any] | dict[str, Any] | None = None
     """What the engine does where nobody gives a value; None: nobody said."""
+    live: bool = False
+    """Whether the engine that runs can be given another value, without a start."""
 
     def __init__(self, **values: object) -> None:
         try:
@@ -249,7 +251,9 @@ class OptimizerConfigField(BaseModel):
         """Whether its values may differ in what the model answers: precision, quantization, cache type, drafts."""
         return self.name.lower() in NUMERIC if self.numerics is None else self.numerics
 
-    def marked(self, *, memory: str = "", numerics: bool | None = None, unset: Value = None) -> Self:
+    def marked(
+        self, *, memory: str = "", numerics: bool | None = None, unset: Value = None, live: bool = False
+    ) -> Self:
         """Return the same field, saying what a study could only find out by failing, or not at all.
 
         *memory*: a larger value, or a later option, demands `"more"` or `"less"` of it, or `"either"` where
@@ -258,8 +262,9 @@ class OptimizerConfigField(BaseModel):
         without it, fields whose names say so count, such as `dtype` and `quantization`.
         *unset*: what the engine does where the field is left out, so that a study can tell what it does
         from what other fields do even if its default leaves all of them to the engine.
+        *live*: the plugin's `reconfigure` gives another value to the engine that runs, which spares a start.
         """
-        said = {"memory": memory, "numerics": numerics, "unset": unset}
+        said = {"memory": memory, "numerics": numerics, "unset": unset, "live": live}
         return type(self)(**{**self.model_dump(exclude_unset=True), **said})
 
     def describe(self) -> str:

@@ -101,6 +101,15 @@ class SimulatorInterface(CustomProcess, ABC):
         """Make the engine forget the prompts of earlier loads; asked between loads, False where it cannot."""
         return False
 
+    def reconfigure(self, params: Fields) -> bool:
+        """Give the engine that runs the fields *params*, of which only live ones are new; False where it cannot.
+
+        It is started anew then. A live field that is absent goes back to the engine's own value. Raises
+        `ServiceError` for what the engine refuses.
+        """
+        del params
+        return False
+
     def preflight(self) -> None:
         """Raise `ConfigurationError` for what can be seen before the start: no program, no model."""
 

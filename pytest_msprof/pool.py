@@ -48,14 +48,16 @@ class ServicePool:
         """Engines started so far."""
 
     @contextmanager
-    def lease(self, key: LeaseKey, start: Callable[[Slot], Service]) -> Iterator[Service]:
-        """Lend a service: the running one when *key* is equal, else a new one from *start*.
+    def lease(
+        self, key: LeaseKey, start: Callable[[Slot], Service], fits: Callable[[Service], bool] = lambda _service: True
+    ) -> Iterator[Service]:
+        """Lend a service: the running one when *key* is equal and it *fits*, else a new one from *start*.
 
         Leaving returns the lease and keeps the engine. An engine that died, failed or left its
         load unanswered is stopped, so that nobody inherits it; a death nobody noticed is raised
         as `ServiceExited`.
         """
-        service = self._running(key) or self._start(key, start)
+        service = self._fitting(key, fits) or self._start(key, start)
         try:
             yield service
             service.check()
@@ -65,6 +67,14 @@ class ServicePool:
         finally:
             if service.is_loaded:
                 self.stop()
+
+    def _fitting(self, key: LeaseKey, fits: Callable[[Service], bool]) -> Service | None:
+        service = self._running(key)
+        try:
+            return service if service is not None and fits(service) else None
+        except (ServiceError, OSError):
+            self.stop()
+            raise
 
     def _running(self, key: LeaseKey) -> Service | None:
         if self._service is None or key != self._key:

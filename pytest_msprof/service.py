@@ -7,7 +7,7 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +75,22 @@ class Service:
         if self.process is not None and self.process.wait(patience):
             raise ServiceExited.from_process(self.process, under_load=True)
 
+    def change(
+        self,
+        fields: Mapping[str, Value],
+        own: Iterable[OptimizerConfigField],
+        declared: Mapping[str, OptimizerConfigField],
+    ) -> bool:
+        """Give the running engine other *fields*, those it knows as *own* or *declared*; False where it needs a start.
+
+        Raises `ServiceError` for what the engine refuses.
+        """
+        params = bind(fields, own, declared, self.engine)
+        if not self.simulator.reconfigure(params):
+            return False
+        self.simulator.data_field, self.fields = params, dict(fields)
+        return True
+
     def stop(self) -> None:
         """End the engine; its log stays."""
         self.simulator.end()
@@ -86,15 +102,15 @@ class Service:
 
 def bind(
     values: Mapping[str, Value],
-    simulator: SimulatorInterface,
+    known: Iterable[OptimizerConfigField],
     declared: Mapping[str, OptimizerConfigField],
     engine: str,
 ) -> tuple[OptimizerConfigField, ...]:
-    """Put *values* into fields: the engine's own, or *declared* ones that say where they belong.
+    """Put *values* into fields: *known* ones of the engine, or *declared* ones that say where they belong.
 
     Raises `UnknownName` for a field that neither knows.
     """
-    own = {entry.name: entry for entry in simulator.data_field}
+    own = {entry.name: entry for entry in known}
     bound = []
     for name, value in values.items():
         entry = own.get(name) or declared.get(name)
@@ -115,7 +131,7 @@ def configure(
 ) -> tuple[OptimizerConfigField, ...]:
     """Tell *simulator* where it is launched, and give it *fields*; return what it was given."""
     simulator.configure(context)
-    params = bind(fields, simulator, declared, engine)
+    params = bind(fields, simulator.data_field, declared, engine)
     simulator.data_field = params
     return params
 

@@ -167,7 +167,10 @@ class MsprofSession:
         """Lend a service with *fields*; load-side ones among them are left to the load generator."""
         declared = {entry.name: entry for entry in space} if space else {}
         server_side = self.server_side(fields)
-        key = LeaseKey.of(engine, self.options.model or self.options.base_url, server_side, round_)
+        own = () if self.options.base_url else self.operator(simulator).data_field
+        live = {entry.name for entry in (*own, *declared.values()) if entry.live}
+        cold = {name: value for name, value in server_side.items() if name not in live}
+        key = LeaseKey.of(engine, self.options.model or self.options.base_url, cold, round_)
 
         def start(slot: Slot) -> Service:
             if self._unreachable is not None:
@@ -178,8 +181,11 @@ class MsprofSession:
                 self._unreachable = error if self.options.base_url else None
                 raise
 
+        def fits(running: Service) -> bool:
+            return not live or running.fields == server_side or running.change(server_side, own, declared)
+
         self._close_runner()
-        with self.pool.lease(key, start) as service:
+        with self.pool.lease(key, start, fits) as service:
             yield service
 
     def _launch(

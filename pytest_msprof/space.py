@@ -117,10 +117,21 @@ class SearchSpace:
         return found
 
     def knowing(self, fields: Iterable[OptimizerConfigField]) -> SearchSpace:
-        """Return the space with what *fields* of the same names say about being left out, where its own do not."""
-        said = {entry.name: entry.unset for entry in fields if entry.unset is not None}
+        """Return the space with what the engine's *fields* of the same names say where its own do not.
+
+        That is what the engine does where they are left out, and whether it takes another value while it runs.
+        """
+        said = {entry.name: entry for entry in fields}
         told = [
-            entry.model_copy(update={"unset": said.get(entry.name)}) if entry.unset is None else entry for entry in self
+            entry.model_copy(
+                update={
+                    "unset": said[entry.name].unset if entry.unset is None else entry.unset,
+                    "live": entry.live or said[entry.name].live,
+                }
+            )
+            if entry.name in said
+            else entry
+            for entry in self
         ]
         where = [condition.text for condition in self.where]
         return SearchSpace(*told, default=self.default, where=where, left_out=self.left_out)
@@ -175,7 +186,7 @@ class SearchSpace:
         return digest(
             {
                 "fields": {
-                    name: entry.model_dump(mode="json", exclude={"value", "memory", "unset"})
+                    name: entry.model_dump(mode="json", exclude={"value", "memory", "unset", "live"})
                     for name, entry in self._fields.items()
                 },
                 "default": dict(self.default),

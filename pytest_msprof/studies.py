@@ -158,7 +158,7 @@ def _study(
             fresh=session.options.fresh,
             worker=int(worker.removeprefix("gw") or 0),
             offer=_plugins(item),
-            is_load_side=session.is_load_side,
+            is_load_side=lambda name: session.is_load_side(name) or plan.space[name].live,
         )
         if note:
             item.stash.setdefault(FACTS, {})["note"] = note
@@ -213,7 +213,7 @@ def _plugins(item: pytest.Item) -> Offer:
 
 def _check_fields(session: MsprofSession, space: SearchSpace, engine: str, simulator: type[SimulatorInterface]) -> None:
     if server_side := session.server_side({entry.name: entry for entry in space}):
-        bind(dict.fromkeys(server_side), session.operator(simulator), server_side, engine)
+        bind(dict.fromkeys(server_side), session.operator(simulator).data_field, server_side, engine)
 
 
 @contextmanager

@@ -28,11 +28,13 @@ def pytest_msprof_register_simulators(registry: Registry) -> None:
     from msprof_plugins.external import ExternalSimulator
     from msprof_plugins.runner_serve import RunnerSimulator
     from msprof_plugins.transformers_serve import TransformersSimulator
+    from msprof_plugins.triton_server import TritonSimulator
     from msprof_plugins.vllm import VllmSimulator
 
     registry.simulators.add("external", ExternalSimulator)
     registry.simulators.add("runner", RunnerSimulator)
     registry.simulators.add("transformers", TransformersSimulator)
+    registry.simulators.add("triton", TritonSimulator)
     registry.simulators.add("vllm", VllmSimulator)
 
 

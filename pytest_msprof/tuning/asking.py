@@ -14,7 +14,7 @@ from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import TunePlan
 from pytest_msprof.tuning.prior import earlier_trials
 from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
-from pytest_msprof.tuning.samplers import finds_fronts
+from pytest_msprof.tuning.samplers import finds_fronts, startup_of
 from pytest_msprof.tuning.several import MARKS, ask_for_the_front
 from pytest_msprof.tuning.trial_log import TrialLog, facts_of
 from pytest_msprof.tuning.walks import Exhausted, Walk
@@ -29,6 +29,8 @@ __all__ = ["GAIN", "PRIOR", "Asking", "Chosen"]
 
 ATTEMPTS = 20
 """Proposals of the sampler that may be refused or known before a point is drawn by lot."""
+TOGETHER = 2
+"""Trials that share a service while the space is filled, where a start makes much of a difference."""
 PRIOR = "prior"
 """The study's attribute that holds what an earlier one measured."""
 GAIN = "gain"
@@ -127,14 +129,18 @@ class Asking:
     def _completed(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
         return completed(self._plan.space, given, self._taken, self._is_too_much if self.edge else None)
 
+    def _sharing(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Complete a candidate to one for the service that runs."""
+        return self._completed({**given, **self._costs.running})
+
     def _sampled(self, known: Mapping[str, FrozenTrial | None]) -> Chosen | None:
         """Return what the sampler proposes, None where it finds nothing that is new and may be tried."""
         from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
 
         self._turn_to_the_front()
         if isinstance(sampler := self._study.sampler, ConstrainedGPSampler):
-            self._count_the_cost(sampler)
             sampler.earlier = sampler.earlier or earlier_trials(self._plan, self._study.user_attrs.get(PRIOR, ()))
+            self._count_the_cost(sampler)
         for _ in range(ATTEMPTS):
             trial = self._asked()
             fields = suggest(trial, self._plan.space)
@@ -180,6 +186,9 @@ class Asking:
         self._costs.learn(self._log.finished())
         counts = self._costs.factor > 1
         sampler.cost, sampler.running = (self._costs.of, self._costs.running) if counts else (None, {})
+        is_opening = not sampler.earlier and len(self._log.accepted()) < startup_of(self._plan)
+        shares = counts and is_opening and self._costs.served % TOGETHER > 0
+        sampler.completed = self._sharing if shares else self._completed
 
     def _answer(self, trial: optuna.trial.Trial, same: FrozenTrial | None) -> None:
         """Answer a known proposal from the log."""

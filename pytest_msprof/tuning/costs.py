@@ -59,10 +59,12 @@ class Costs:
         """
         self.running: dict[str, Any] = {}
         """The parameters that a trial must share to need no start; empty where nothing runs."""
+        self.served = 0
+        """Trials that the service which runs was measured for."""
 
     def learn(self, finished: Sequence[FrozenTrial]) -> None:
         """Read the finished trials, in the order of their numbers; a worker's service is that of its own last one."""
-        self.factor, self.running = 1.0, {}
+        self.factor, self.running, self.served = 1.0, {}, 0
         own = [trial for trial in finished if facts_of(trial).get("worker", 0) == self._worker]
         if (fields := _fields_running(own)) is None:
             return
@@ -70,6 +72,8 @@ class Costs:
         self._key = self._key_of(fields)
         given = parameters(self._space, fields)
         self.running = {name: given[name] for name in self._server_side if name in given}
+        launches = [facts_of(trial).get("launch") for trial in own]
+        self.served = launches.count(next(filter(None, reversed(launches))))
 
     def of(self, given: Mapping[str, Any]) -> float:
         """Return what a trial with the parameters *given* takes, as a multiple of one without a start."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_msprof.tuning.plan import TunePlan
     from pytest_msprof.tuning.walks import Walk
 
-__all__ = ["ANYWHERE", "BUILT_IN", "STARTS", "Offer", "finds_fronts", "make_sampler"]
+__all__ = ["ANYWHERE", "BUILT_IN", "STARTS", "Offer", "finds_fronts", "make_sampler", "startup_of"]
 
 STARTUP = 6
 OPTUNA = "optuna:"
@@ -55,6 +55,11 @@ def make_sampler(
     return made
 
 
+def startup_of(plan: TunePlan) -> int:
+    """Return how many trials fill the space before a model chooses."""
+    return min(STARTUP, max(2, plan.n_trials // 2))
+
+
 def finds_fronts(sampler: BaseSampler) -> bool:
     """Say whether a sampler is asked about several objectives at once: ours, and searches by rule, go by a value."""
     return not hasattr(sampler, "value_of") and not hasattr(sampler, "walk")
@@ -70,7 +75,7 @@ def _made(search: Any, *, seed: int, plan: TunePlan, done: int, offer: Offer) ->
         from pytest_msprof.tuning.walk_sampler import WalkSampler
 
         return WalkSampler(walk, seed=seed)
-    startup = min(STARTUP, max(2, plan.n_trials // 2))
+    startup = startup_of(plan)
     if search in ("auto", "gp", "ConstrainedGPSampler"):
         from pytest_msprof.tuning.gp_sampler import ConstrainedGPSampler
 

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from string import Template
 
@@ -23,6 +26,7 @@ from pytest_msprof.process import EngineProcess
 from pytest_msprof.readiness import wait_until_ready
 from pytest_msprof.service import answers
 from pytest_msprof.slots import free_port
+from pytest_msprof.store import RunStore
 from pytest_msprof.watched_load import run_load
 from pytest_msprof.workload import Workload
 
@@ -92,6 +96,66 @@ def job(tmp_path):
         return LoadJob(Workload(endpoint=endpoint, **shape), target, tmp_path)
 
     return job
+
+
+STUDY = """
+import pytest
+
+from pytest_msprof import SearchSpace, Workload, choice, integers
+from pytest_msprof.http_client import ask
+
+SPACE = SearchSpace(
+    integers("max_batch_size", 1, 16, log=True),
+    choice("dynamic_batching", [False, True]),
+    integers("instance_count", 1, 2),
+    choice("http_thread_count", [2, 4]),
+    default={"http_thread_count": 4},
+)
+LOAD = Workload(endpoint="triton", stream=False, input_tokens=4, output_tokens=4, concurrency=8, num_requests=64)
+
+
+@pytest.mark.tune(SPACE, workload=LOAD, objective="request_throughput", n_trials=6, confirm=1, seed=1)
+def test_batching(trial, launch_service, load_generator, record):
+    with launch_service(trial.fields) as service:
+        found = ask(f"{service.base_url}/v2/models/batched/config").body
+        given = {"max_batch_size": 4, "instance_count": 1, "dynamic_batching": False, **trial.fields}
+        assert found["max_batch_size"] == given["max_batch_size"]
+        assert found["instance_group"][0]["count"] == given["instance_count"]
+        assert ("dynamic_batching" in found) == given["dynamic_batching"]
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
+"""
+
+
+def test_a_study_of_triton_gives_another_configuration_to_the_server_that_runs(tmp_path):
+    home = environment("triton")
+    folder = tmp_path / "models" / "batched"
+    (folder / "1").mkdir(parents=True)
+    shutil.copy(SERVERS / "triton" / "batched.py", folder / "1" / "model.py")
+    configuration = Template((SERVERS / "triton" / "config.pbtxt").read_text()).substitute(
+        NAME="batched", STREAMS="false"
+    )
+    (folder / "config.pbtxt").write_text(configuration.replace("max_batch_size: 0", "max_batch_size: 4"))
+    (tmp_path / "test_it.py").write_text(STUDY)
+    (tmp_path / "pytest.ini").write_text("[pytest]")
+    command = [sys.executable, "-m", "pytest", "--msprof-engine=triton", f"--msprof-model={folder}", "-q"]
+
+    said = subprocess.run(
+        command,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "MSPROF_TRITON_PYTHON": str(home)},
+        capture_output=True,
+        text=True,
+    )
+
+    runs = list(RunStore(tmp_path / ".msprof" / "runs").runs())
+    searched, launches = runs[:6], {run.launch_id for run in runs[:6]}
+    assert said.returncode == 0, said.stdout
+    assert len({json.dumps(run.fields, sort_keys=True) for run in searched}) == 6
+    assert len(launches) < 6
+    assert len({run.launch_id for run in runs[6:]}) == len(runs[6:]) > 0
+    assert (folder / "config.pbtxt").read_text().count("max_batch_size: 4") == 1
 
 
 def test_a_triton_server_streams_what_its_model_sends_word_by_word(triton, job):

@@ -51,7 +51,7 @@ def test_the_wheel_brings_what_its_first_user_needs(installed, tmp_path):
 
     listed = run(installed, tmp_path, "pytest", "suites", "--collect-only", "-q", "--msprof-engine", "fake")
 
-    assert "unknown engine 'fake' (known: external, runner, transformers, vllm" in listed.stderr
+    assert "unknown engine 'fake' (known: external, runner, transformers, triton, vllm" in listed.stderr
     assert listed.returncode == pytest.ExitCode.USAGE_ERROR
 
 

@@ -132,3 +132,35 @@ def test_a_search_knows_from_its_trials_what_a_start_costs_and_which_fields_need
 
     last = project.runs()[2].fields["capacity"]
     assert (project.path / "heard").read_text().splitlines()[-1] == f"{last} 1.0 1.0 True"
+
+
+LIVE = """
+class Live(Fake):
+    FIELDS = (*(f.marked(live=True) if f.name == "capacity" else f for f in FakeSimulator.FIELDS), *Fake.FIELDS[-1:])
+
+    def reconfigure(self, params):
+        given = {entry.name: entry.value for entry in params}
+        print(given.get("capacity"), file=open("heard", "a"))
+        if given.get("capacity") == 8:
+            raise ServiceError("8 places are too many", failure="bad option")
+        return given.get("capacity") != 4
+
+
+def pytest_msprof_register_simulators(registry):
+    registry.simulators.add("fake", Live)
+"""
+
+
+def test_what_a_running_engine_takes_needs_no_start(project):
+    project.conftest("from pytest_msprof.errors import ServiceError\n" + LIVE)
+    project.study(
+        "SearchSpace(choice('capacity', [1, 2, 4, 8, 16]), choice('word', ['token']))", search="manual", n_trials=6
+    )
+
+    project.run().assert_outcomes(passed=6, skipped=1)
+
+    runs = [(run.fields.get("capacity"), run.launch_id) for run in project.runs()]
+    first, second, third = dict.fromkeys(launch for _, launch in runs)
+    assert runs == [(None, first), (1, first), (2, first), (4, second), (16, third)]
+    assert (project.path / "heard").read_text().split() == ["1", "2", "4", "8"]
+    assert "8 places are too many" in project.reports()["test_study[fake-trial-4]"].why

@@ -17,6 +17,7 @@ from msprof_plugins.external import ExternalSimulator
 from msprof_plugins.install_engine import RECIPES, STAMP, Recipe, Taken, install
 from msprof_plugins.runner_serve import RunnerSimulator
 from msprof_plugins.transformers_serve import TransformersSimulator
+from msprof_plugins.triton_server import TritonSimulator, configuration
 from msprof_plugins.vllm import VllmSimulator
 from pytest_msprof import OptimizerConfigField
 from pytest_msprof.errors import ConfigurationError, EngineNotInstalled, UnknownName
@@ -33,12 +34,12 @@ def installed(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in ("OMP_NUM_THREADS", "HF_HUB_OFFLINE", "VLLM_CPU_KVCACHE_SPACE", "MSPROF_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    for engine in ("transformers", "vllm"):
+    for engine, program in (("transformers", "transformers"), ("triton", "tritonserver"), ("vllm", "vllm")):
         folder = tmp_path / ".engines" / engine / "bin"
         folder.mkdir(parents=True)
         (folder / "python").symlink_to(sys.executable)
-        (folder / engine).write_text("#!/bin/sh\n")
-        (folder / engine).chmod(0o755)
+        (folder / program).write_text("#!/bin/sh\n")
+        (folder / program).chmod(0o755)
         monkeypatch.delenv(f"MSPROF_{engine.upper()}_PYTHON", raising=False)
 
 
@@ -54,7 +55,7 @@ def prepared(simulator, tmp_path, fields=None, declared=(), **context):
     """Bring *simulator* as far as a launch does before it starts something."""
     facts = {"launcher": EngineProcess.start, "folder": tmp_path, "rootdir": tmp_path, "port": PORT, **context}
     simulator.configure(LaunchContext(**facts))
-    simulator.data_field = bind(fields or {}, simulator, {entry.name: entry for entry in declared}, "it")
+    simulator.data_field = bind(fields or {}, simulator.data_field, {entry.name: entry for entry in declared}, "it")
     simulator.update_command()
     simulator.before_run(simulator.data_field)
     return simulator
@@ -358,3 +359,46 @@ def test_vllm_leaves_its_options_as_a_file_for_a_deployment_without_secrets(tmp_
         f'model: "{model}"\nhost: "127.0.0.1"\nport: 8123\nmax-num-seqs: 64\n'
         'enforce-eager: true\nenable-prefix-caching: false\napi-key: "***"\n'
     )
+
+
+def test_triton_serves_the_one_model_of_its_folder_on_the_loopback(tmp_path, model):
+    with pytest.raises(ConfigurationError, match=r"needs a model of its own: .*config\.pbtxt is not there"):
+        prepared(TritonSimulator(), tmp_path, model=str(model))
+    (model / "config.pbtxt").touch()
+
+    simulator = prepared(TritonSimulator(), tmp_path, {"http_thread_count": 4, "max_batch_size": 8}, model=str(model))
+
+    said = " ".join(map(str, simulator.command))
+    assert f"--model-repository {tmp_path} --model-control-mode explicit --load-model model" in said
+    assert f"--http-address 127.0.0.1 --http-port {PORT}" in said
+    assert said.endswith("--http-thread-count 4")
+    assert simulator.metrics_url.removesuffix("/metrics").rpartition(":")[2] in said
+    assert (simulator.served_model, simulator.tokenizer_path) == ("model", None)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {}),
+        ({"max_batch_size": 4}, {"max_batch_size": 4, "dynamic_batching": {"max_queue_delay_microseconds": 9}}),
+        ({"dynamic_batching": False}, {"dynamic_batching": None}),
+        (
+            {"dynamic_batching": True, "max_queue_delay_microseconds": 500},
+            {"dynamic_batching": {"preferred_batch_size": [8], "max_queue_delay_microseconds": 500}},
+        ),
+        ({"instance_count": 2}, {"instance_group": [{"kind": "KIND_CPU", "count": 2}]}),
+    ],
+)
+def test_what_fields_leave_out_stays_as_the_file_of_a_triton_model_says(values, expected):
+    batching = {"preferred_batch_size": [8], "max_queue_delay_microseconds": 9}
+    own = {
+        "max_batch_size": 8,
+        "dynamic_batching": batching,
+        "instance_group": [{"kind": "KIND_CPU", "count": 1}],
+        "backend": "python",
+    }
+
+    found = configuration(own, values)
+
+    assert found == {name: value for name, value in {**own, **expected}.items() if value is not None}
+    assert own["dynamic_batching"] == batching == {"preferred_batch_size": [8], "max_queue_delay_microseconds": 9}

@@ -48,6 +48,21 @@ def test_equal_keys_share_an_engine(pool, start):
     assert pool.starts == 1
 
 
+def test_an_engine_that_cannot_be_made_to_fit_is_started_anew_and_one_that_refuses_is_stopped(pool, start):
+    def refuses(_service):
+        raise ServiceError("no such batch", failure="bad option")
+
+    with pool.lease(key(), start) as first:
+        pass
+    with pool.lease(key(), start, lambda _service: False) as second:
+        assert first.process.poll() is not None
+    with pytest.raises(ServiceError, match="no such batch"), pool.lease(key(), start, refuses):
+        pass
+
+    assert second.process.poll() is not None
+    assert pool.starts == 2
+
+
 @pytest.mark.parametrize("other", [key(a=2), key(round_="1", a=1), LeaseKey.of("fake", "another", {"a": 1}, "0")])
 def test_another_key_stops_the_engine_first(pool, start, other):
     with pool.lease(key(a=1), start) as first:

@@ -176,15 +176,15 @@ def test_fields_are_the_engines_own_or_say_where_they_belong():
     told = OptimizerConfigField(name="TOLD", config_position="env", min=0, max=9)
     silent = integers("silent", 0, 9)
 
-    bound = bind({"capacity": 2, "TOLD": 3}, Fake(), {"TOLD": told}, "fake")
+    bound = bind({"capacity": 2, "TOLD": 3}, Fake().data_field, {"TOLD": told}, "fake")
     assert [(entry.name, entry.value) for entry in bound] == [("capacity", 2), ("TOLD", 3)]
 
     with pytest.raises(UnknownName, match="unknown field of engine 'fake' 'silent'"):
-        bind({"silent": 1}, Fake(), {"silent": silent}, "fake")
+        bind({"silent": 1}, Fake().data_field, {"silent": silent}, "fake")
     with pytest.raises(UnknownName, match='says where it belongs: position="--two-words"'):
-        bind({"two_words": 1}, Fake(), {"two_words": silent}, "fake")
+        bind({"two_words": 1}, Fake().data_field, {"two_words": silent}, "fake")
     with pytest.raises(UnknownName, match="did you mean 'capacity'"):
-        bind({"capacitee": 1}, Fake(), {}, "fake")
+        bind({"capacitee": 1}, Fake().data_field, {}, "fake")
 
 
 def test_a_run_carries_no_secret_of_its_command_and_variables(tmp_path):

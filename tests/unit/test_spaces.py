@@ -124,7 +124,7 @@ def test_every_field_is_one_that_the_engine_takes_and_names_its_source(model, ex
 
     for space in spaces:
         declared = {entry.name: entry for entry in space}
-        bind(dict.fromkeys(declared), VllmSimulator(), declared, "vllm")
+        bind(dict.fromkeys(declared), VllmSimulator().data_field, declared, "vllm")
         assert declared.keys() <= SOURCES.keys()
     assert {entry.name for entry in transformers_serve(folder, LOAD, memory=24 * GIB)} <= SOURCES.keys()
 

@@ -77,6 +77,17 @@ def test_a_slow_start_keeps_more_trials_inside_one_service(tmp_path):
     assert slow.starts < quick.starts - 4
 
 
+def test_the_trials_that_fill_the_space_go_in_pairs_where_a_start_is_slow(tmp_path):
+    slow, quick = Machine(start=50.0), Machine(start=1.0)
+    for machine in (slow, quick):
+        study = opened(tmp_path / str(machine.start))
+        for _ in range(6):
+            machine.measure(study, study.ask())
+
+    assert slow.starts == 3
+    assert quick.starts >= 5
+
+
 def test_where_a_start_takes_no_longer_than_a_run_the_proposals_do_not_depend_on_it(tmp_path):
     plan = make_plan(SPACE, search="auto", n_trials=TRIALS, seed=3)
     without = searched(make_study(tmp_path / "nothing is load-side", plan), Machine(start=50.0))
