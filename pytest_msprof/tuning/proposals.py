@@ -41,16 +41,15 @@ def completed(
 ) -> dict[str, Any] | None:
     """Return what Optuna would store of a trial that gets the parameters *given*: those of active fields.
 
-    None where no trial may get them: a condition of the space is broken, or the configuration that
+    A field that no trial had so far is not among *given*: it will be drawn by lot, and no condition that reads it
+    is looked at. None where no trial may get them: a condition of the space is broken, or the configuration that
     follows is *known* or refused. Where nothing depends on anything, different parameters are different configurations.
     """
     if is_refused is None and not space.where and not any(entry.when or entry.following for entry in space):
         return dict(given)
     values: dict[str, Value] = {}
     for entry in space.searched:
-        if space.is_active(entry.name, values):
-            if entry.name not in given:
-                return None
+        if entry.name in given and space.is_active(entry.name, values):
             values[entry.name] = from_parameter(entry, given[entry.name])
     resolved = space.resolve(values)
     if not _is_fresh(space, resolved, known, is_refused):

@@ -315,6 +315,27 @@ def test_two_processes_share_a_study_without_measuring_anything_twice(tmp_path):
     assert SPACE.size() == 4
 
 
+def test_what_only_other_configurations_have_is_tried_although_the_default_lacks_it(tmp_path):
+    space = SearchSpace(
+        choice("batching", [False, True]),
+        integers("blocks", 8, 128, when="batching"),
+        integers("clients", 1, 64),
+        default={"batching": False, "clients": 4},
+        where=["blocks >= 16"],
+    )
+    study = make_study(tmp_path, make_plan(space, search="auto", n_trials=12))
+
+    tried = [proposal.fields["batching"] for proposal in (_told(study) for _ in range(4))]
+
+    assert True in tried
+
+
+def _told(study):
+    proposal = study.ask()
+    study.tell(proposal, make_run(1.0 + proposal.fields["clients"]))
+    return proposal
+
+
 def test_conditions_are_known_before_the_model_chooses(tmp_path):
     space = SearchSpace(integers("size", 1, 64), integers("depth", 1, 64), where=["size * depth <= 64"])
     study = make_study(tmp_path, make_plan(space, search="auto", n_trials=14))
