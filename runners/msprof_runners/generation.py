@@ -63,7 +63,9 @@ def _passage(ends: list[float], batch: Batch, input_dict: dict[str, Any], runner
         input_tokens=tuple(map(len, batch.rows)),
         answers=tuple(map(tuple, answers)),
         stopped=tuple(not ignored and answer[-1] in runner.stop_tokens for answer in answers),
-        memory={name: value for name, value in memory.items() if value is not None},
+        memory=runner.world.largest(
+            {name: value for name, value in memory.items() if value is not None}, runner.model.device
+        ),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from msprof_runners.rank import Reply, Source, connected
+from msprof_runners.scratch import scratch_folder
 from msprof_runners.world import RENDEZVOUS
 from pytest_msprof import errors
 from pytest_msprof.errors import MsprofError, ServiceError, ServiceExited
@@ -46,9 +46,7 @@ class RankProcesses:
         """
         source = Source.of(kind)
         with ExitStack() as stack:
-            scratch = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="msprof-", ignore_cleanup_errors=True))
-            )
+            scratch = stack.enter_context(scratch_folder())
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(str(scratch / "socket"))
             listener.listen(count)

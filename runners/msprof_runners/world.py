@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,17 @@ class World:
         held = flag.to(int)
         dist.all_reduce(held, op=dist.ReduceOp.MIN)
         return bool(held)
+
+    def largest(self, numbers: Mapping[str, int], device: Any) -> dict[str, int]:
+        """Return the largest of each of *numbers* among all processes; *device* is where they talk."""
+        if self.size == 1:
+            return dict(numbers)
+        import torch
+        import torch.distributed as dist
+
+        found = torch.tensor(list(numbers.values()), dtype=torch.int64, device=device)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return dict(zip(numbers, map(int, found.tolist()), strict=True))
 
     def as_in_the_first(self, values: Any) -> Any:
         """Return the tensor *values* of the first process, which the others may have computed a little differently."""

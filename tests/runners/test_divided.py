@@ -47,6 +47,7 @@ def test_under_torchrun_each_model_says_what_transformers_says(models, tmp_path,
             assert case["same_after_saving"], case
             assert case["held"] == case["held_after_saving"]
         assert found[0]["random"] == json.loads((tmp_path / "found_0.json").read_text())[0]["random"]
+        assert found[0]["largest"] == {"rank": world - 1, "same": 7}
         assert found[0]["random_held"] == next(case["held"] for case in found if case["model"] == "tiny-gpt-oss")
         for case in found[: len(MODELS)]:
             assert 1 / world < case["held"] < 1 / world + 0.02, case

@@ -84,6 +84,7 @@ def main():
     ]
     random = HuggingFaceRunner(settings("random", models / "tiny-gpt-oss", ALL, with_ckpt=False)).init_model()
     found[0] |= {"random": random.model_generate(PROMPTS).tokens, "random_held": random.held}
+    found[0]["largest"] = random.world.largest({"rank": random.world.rank, "same": 7}, "cpu")
     (scratch / f"found_{os.environ['RANK']}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
