@@ -25,13 +25,14 @@ class RunnerPool:
     def lend(self, settings: Any, *, model: str | None = None, round_: str = "") -> Any:
         """Return a runner with its model loaded: the one there is where everything is equal, else a new one.
 
+        One whose model is lost, since a process of it died, is replaced: it says so by `is_loaded`.
         *settings* are a table of the runner's own kind or a plain dict, whose key `runner` names a
         registered one; *model* takes the place of their `model_path`. Raises `UnknownName` for a
         runner that is not registered, and what a runner raises that cannot load its model.
         """
         wanted = _with_model(settings, model)
         key = digest([dict(wanted), round_])
-        if self._runner is None or key != self._key:
+        if key != self._key or not getattr(self._runner, "is_loaded", self._runner is not None):
             self.close()
             self._pool.hold()
             runner = self._register.make(str(wanted.get("runner") or DEFAULT), runner_settings=wanted)

@@ -29,6 +29,14 @@ VLLM = SearchSpace(
     choice("dtype", ["bfloat16", "float32"]),
     where=["max_num_batched_tokens >= max_num_seqs"],
 )
+RUNNER = SearchSpace(
+    choice("exe_mode", ["eager", "ge_graph"]),
+    integers("batch_size", 1, 32, log=True),
+    integers("prefill_tokens", 64, 4096, log=True),
+    integers("max_model_len", 128, 1024, log=True, when="exe_mode == 'ge_graph'"),
+    choice("dtype", ["bfloat16", "float32"]),
+    default={"exe_mode": "eager", "dtype": "float32"},
+)
 
 
 @pytest.mark.engines("transformers")
@@ -51,6 +59,21 @@ def test_batching(
     VLLM, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=6, seed=7
 )
 def test_scheduler(
+    trial: Trial,
+    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
+    load_generator: Loader,
+    record: Callable[[Run], Run],
+) -> None:
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
+
+
+@pytest.mark.engines("runner")
+@pytest.mark.tune(
+    RUNNER, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=8, seed=7
+)
+def test_modes(
     trial: Trial,
     launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
     load_generator: Loader,

@@ -99,6 +99,34 @@ def test_a_runner_is_kept_for_equal_settings_and_closed_for_others(runners):
     found.stdout.fnmatch_lines(["*'loaded'?*", "*'loaded'?*", "*'closed', 'loaded'?*"])
 
 
+def test_a_runner_that_dies_fails_its_test_alone_and_the_next_one_has_another(runners):
+    runners.makepyfile(
+        """
+        from pytest_msprof.errors import OutOfMemory, ServiceExited
+
+        def test_before(model_runner, record):
+            record(model_runner.model_generate(["a"]))
+
+        def test_too_large(model_runner):
+            model_runner.is_loaded = True
+            raise OutOfMemory("a batch does not fit")
+
+        def test_that_dies(model_runner):
+            assert len(model_runner.made) == 1
+            model_runner.is_loaded = False
+            raise ServiceExited("rank 1 was ended by SIGKILL")
+
+        def test_after(model_runner, record):
+            record(model_runner.model_generate(["a"]))
+            assert [runner.state for runner in model_runner.made] == ["closed", "loaded"]
+        """
+    )
+    found = runners.runpytest_subprocess("-p", "no:randomly", "--msprof-report", "no")
+    found.assert_outcomes(passed=2, failed=2)
+    found.stdout.fnmatch_lines(["*a batch does not fit*", "*rank 1 was ended by SIGKILL*"])
+    assert len([path for path in (runners.path / ".msprof" / "runs").iterdir() if (path / "run.json").exists()]) == 2
+
+
 def test_repeats_are_launches_of_their_own(runners):
     runners.makepyfile(
         """

@@ -9,7 +9,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from msprof_runners import HuggingFaceRunner
-from pytest_msprof.errors import CheckpointError, ConfigurationError, InvalidSettings, ModelNotFound, UnknownName
+from pytest_msprof.errors import (
+    CheckpointError,
+    ConfigurationError,
+    InvalidSettings,
+    ModelNotFound,
+    OutOfMemory,
+    UnknownName,
+)
 
 
 @pytest.fixture
@@ -112,6 +119,34 @@ def test_random_weights_need_no_files_and_are_the_same_for_a_seed(settings, mode
     one, other = (load(wanted).model_generate(["hello"]) for _ in range(2))
     assert one.tokens == other.tokens
     assert load({**wanted, "seed": 1}).model_generate(["hello"]).tokens != one.tokens
+
+
+def test_a_model_that_does_not_fit_the_memory_of_the_host(broken):
+    settings = broken(config={"intermediate_size": 1 << 40})
+    settings["model_config"]["with_ckpt"] = False
+    with pytest.raises(OutOfMemory, match="the model tiny-llama does not fit the memory of cpu"):
+        load(settings)
+
+
+@pytest.mark.parametrize("name", ["missing", "damaged"])
+def test_one_of_several_files_that_is(broken, tmp_path, name):
+    settings = broken()
+    folder = tmp_path / "model"
+    weights = load_file(folder / "model.safetensors")
+    halves = [dict(list(weights.items())[start::2]) for start in (0, 1)]
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for half, file in zip(halves, names, strict=True):
+        save_file(half, folder / file, {"format": "pt"})
+    (folder / "model.safetensors").unlink()
+    index = {key: file for half, file in zip(halves, names, strict=True) for key in half}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    assert load(settings).model is not None
+    if name == "missing":
+        (folder / names[1]).unlink()
+    else:
+        (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:-64])
+    with pytest.raises(CheckpointError, match=names[1]):
+        load(settings)
 
 
 def test_a_saved_model_answers_the_same(settings, tmp_path):
