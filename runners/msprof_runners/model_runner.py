@@ -230,10 +230,14 @@ class ModelRunner(LoadingStages, ABC):
         input_dict["is_prefill"] = False
 
     def _warm_up(self, batch: Batch) -> None:
-        """Run *batch* for two tokens where its size is new; in a graph mode the first such pass compiles."""
+        """Run *batch* for two tokens where its size is new; in a graph mode the first such pass compiles.
+
+        A graph may belong to its buffers, as a captured one does: where they are new, it is warmed up again.
+        """
         from msprof_runners.generation import generate
 
-        if len(batch) in self.warmed:
+        is_kept = self._graph is None or (self._cache and self._cache_batch == len(self.own_part(batch)))
+        if len(batch) in self.warmed and is_kept:
             return
         took: dict[str, float] = {}
         if self._graph is not None:
@@ -242,4 +246,4 @@ class ModelRunner(LoadingStages, ABC):
         with phase(took, "warmup_time"):
             for _ in range(self.runner_settings.model.warm_up):
                 generate(self, batch, warm_up=True)
-        self.warmed[len(batch)] = took
+        self.warmed.setdefault(len(batch), took)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 import torch
 from torch._dynamo.utils import counters
+from torch._inductor.utils import clear_caches
 
 from msprof_runners import HuggingFaceRunner
 from pytest_msprof.errors import ConfigurationError
@@ -33,11 +35,30 @@ def test_one_graph_gives_the_tokens_of_eager(settings, name):
     assert counters["stats"]["unique_graphs"] == 1
 
 
+def test_a_graph_is_warmed_up_again_where_its_buffers_are_new(settings):
+    seen = []
+
+    class Watched(HuggingFaceRunner):
+        def model_inference(self, model_inputs, *, is_prefill=False, warm_up=False):
+            seen.append((len(model_inputs["input_ids"]), warm_up))
+            return super().model_inference(model_inputs, is_prefill=is_prefill, warm_up=warm_up)
+
+    runner = Watched(settings("tiny-llama", data=LENGTHS)).init_model()
+    runner._graph = runner.model.__call__  # stands for one: what counts here is when it is asked
+    took = [runner.model_generate(PROMPTS[:size]).metrics["compile_time"] for size in (1, 2, 2, 1, 1)]
+    steps = LENGTHS["max_new_tokens"]
+    wanted = [(1, True, 4), (1, False, steps), (2, True, 4), (2, False, 2 * steps)]
+    wanted += [(1, True, 4), (1, False, 2 * steps)]
+    assert [(*key, len(list(group))) for key, group in itertools.groupby(seen)] == wanted
+    assert (took[0], took[1]) == (took[3], took[2])
+
+
 def test_a_compiled_graph_that_is_kept_is_found_by_the_next_start(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # restored at the end
     kept = {"enable_cache_compile": True, "compile_cache_path": str(tmp_path / "kept")}
     wanted = settings("tiny-llama", data=LENGTHS, exe_mode="ge_graph", model=kept)
     torch._dynamo.reset()
+    clear_caches()  # of this process, which may have compiled the same before
     first = HuggingFaceRunner(wanted).init_model().model_generate(PROMPTS)
     assert list((tmp_path / "kept").rglob("*.so"))
     torch._dynamo.reset()
