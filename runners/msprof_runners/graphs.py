@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from msprof_runners.devices import Device
@@ -35,7 +37,7 @@ def compiler_for(mode: str, device: Device, *, substitute: bool = False) -> Comp
     *substitute* allows another one, and `DeviceUnavailable` where the compiler is missing.
     """
     if mode == "ge_graph":
-        return Compiler("torchair", _torchair) if device.kind == "npu" else Compiler("inductor", _inductor)
+        return Compiler("torchair", _torchair) if device.kind == "npu" else _inductor(device)
     if device.kind == "npu":
         return Compiler("npugraph_ex", _npugraph_ex)
     if device.kind == "cuda":
@@ -45,13 +47,13 @@ def compiler_for(mode: str, device: Device, *, substitute: bool = False) -> Comp
             f"exe_mode 'acl_graph' needs an NPU or CUDA, but the device is {device.name} "
             "(possible: eager, ge_graph, or allow_mode_substitution: true)"
         )
-    return Compiler(
-        "inductor", _inductor, f"acl_graph was replaced by ge_graph (inductor): {device.name} has no graphs"
-    )
+    return _inductor(device, f"acl_graph was replaced by ge_graph (inductor): {device.name} has no graphs")
 
 
-def _inductor(step: Step) -> Step:
-    return _compiled(step, "inductor")
+def _inductor(device: Device, note: str = "") -> Compiler:
+    """Return the compiler of processors and CUDA; a processor's graph is called from C++, not from Python."""
+    options = {"size_asserts": False, "cpp_wrapper": device.kind == "cpu"}
+    return Compiler("inductor", partial(_compiled, backend="inductor", options=options), note)
 
 
 def _npugraph_ex(step: Step) -> Step:
@@ -71,12 +73,34 @@ def _torchair(step: Step) -> Step:
     return _compiled(step, torchair.get_npu_backend(compiler_config=config))
 
 
-def _compiled(step: Step, backend: Any) -> Step:
+def _compiled(step: Step, backend: Any, options: Mapping[str, Any] | None = None) -> Step:
     import torch
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILATIONS)  # noqa: SLF001 - its public name
-    found: Step = torch.compile(step, backend=backend, fullgraph=True, dynamic=False)
+    if options is not None and _is_fused(step):
+        step, options = _of_its_own(step), {**options, "guard_filter_fn": _guards_of_inputs}
+    chosen = dict(options) if options else None
+    found: Step = torch.compile(step, backend=backend, fullgraph=True, dynamic=False, options=chosen)
     return found
+
+
+def _is_fused(step: Step) -> bool:
+    from msprof_runners.decoder import Decoder
+
+    return isinstance(getattr(step, "__self__", None), Decoder)
+
+
+def _of_its_own(method: Any) -> Any:
+    """Return *method* with code of its own: torch keeps graphs by code, and looks for those of others there too."""
+    function = method.__func__
+    code = function.__code__.replace()
+    own = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    return MethodType(own, method.__self__)
+
+
+def _guards_of_inputs(guards: Sequence[Any]) -> list[bool]:
+    """Say what to check before each step: that inputs have the graph's shapes, and nothing of a model that stays."""
+    return [guard.guard_type == "TENSOR_MATCH" and not guard.name.startswith("L['self']") for guard in guards]
 
 
 class CapturedStep:

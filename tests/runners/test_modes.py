@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ PROMPTS = [
 LENGTHS = {"input_max_len": 32, "max_new_tokens": 12, "ignore_eos": True}
 
 
-@pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3-moe", "tiny-gpt-oss"])
+@pytest.mark.parametrize("name", ["tiny-qwen2", "tiny-llama", "tiny-qwen3", "tiny-qwen3-moe", "tiny-gpt-oss"])
 def test_one_graph_gives_the_tokens_of_eager(settings, name):
     counters.clear()
     eager = HuggingFaceRunner(settings(name, data=LENGTHS)).init_model()
@@ -51,6 +52,16 @@ def test_a_graph_is_warmed_up_again_where_its_buffers_are_new(settings):
     wanted += [(1, True, 4), (1, False, 2 * steps)]
     assert [(*key, len(list(group))) for key, group in itertools.groupby(seen)] == wanted
     assert (took[0], took[1]) == (took[3], took[2])
+
+
+def test_a_graph_of_one_model_serves_no_other_of_the_same_shapes(settings, models, tmp_path):
+    other = shutil.copytree(models("tiny-llama"), tmp_path / "other")
+    content = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(content | {"rms_norm_eps": 0.5}))
+    wanted = {**settings("tiny-llama", data=LENGTHS), "model_path": str(other)}
+    HuggingFaceRunner(settings("tiny-llama", data=LENGTHS, exe_mode="ge_graph")).init_model().model_generate(PROMPTS)
+    found = HuggingFaceRunner({**wanted, "exe_mode": "ge_graph"}).init_model().model_generate(PROMPTS)
+    assert found.tokens == HuggingFaceRunner(wanted).init_model().model_generate(PROMPTS).tokens
 
 
 def test_a_compiled_graph_that_is_kept_is_found_by_the_next_start(settings, tmp_path, monkeypatch):
