@@ -3,7 +3,7 @@
     pytest benchmarks/studies --msprof-engine transformers --msprof-model models/tiny-qwen2
 
 Continuous batching is worth four times the throughput at sixteen clients, and the limit on the time to the first
-token is out of reach without it. One thread computes, so that the client has a core of its own.
+token is out of reach without it.
 """
 
 from __future__ import annotations

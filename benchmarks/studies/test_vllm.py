@@ -8,8 +8,7 @@ searches fields that do nothing on processors (vLLM 0.32 forces asynchronous sch
 the executor `uni` to `mp` there, cascade attention is FlashAttention's, and nothing is drawn with the seed):
 its answer has to be "not distinguishable", and no field may matter.
 
-The worker keeps to its core (`auto`), and eight tokens come in a chunk, so that a client on the other one is
-not what is measured.
+Eight tokens come in a chunk, so that a client on the one core that the engine leaves it is not what is measured.
 """
 
 from __future__ import annotations
