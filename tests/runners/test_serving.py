@@ -6,6 +6,7 @@ import random
 import threading
 
 import pytest
+import torch
 
 from msprof_runners import HuggingFaceRunner
 from msprof_runners.serving.answers import Text
@@ -126,14 +127,18 @@ def test_a_batch_that_fails_is_told_so_and_the_next_one_is_served(settings):
         def model_input_prepare(self, input_dict):
             if input_dict["input_ids"].shape[1] == 40:
                 raise RuntimeError("no such kernel")
+            if input_dict["input_ids"].shape[1] == 23:
+                torch.empty(1 << 60)
             return super().model_input_prepare(input_dict)
 
     runner = Failing(settings("tiny-llama", data={"ignore_eos": True, "max_new_tokens": TOKENS})).init_model()
     asked = prompts(runner)
-    asks = [Ask(asked[0], 20), Ask(asked[3], 4), Ask(asked[1], 4)]
+    asks = [Ask(asked[0], 20), Ask(asked[3], 4), Ask(asked[1], 4), Ask(asked[2], 4)]
     answered(runner, asks, batch_size=1)
-    assert [ask.end for ask in asks] == ["length", "RuntimeError: no such kernel", "length"]
-    assert asks[2].tokens == alone(runner, asked[1])[:4]
+    failed, too_large = asks[1].end, asks[2].end
+    assert (asks[0].end, failed, asks[3].end) == ("length", "RuntimeError: no such kernel", "length")
+    assert too_large.startswith("OutOfMemory: a batch of 1 requests does not fit the memory of cpu")
+    assert asks[3].tokens == alone(runner, asked[2])[:4]
 
 
 def test_a_graph_serves_requests_that_come_and_go(settings):

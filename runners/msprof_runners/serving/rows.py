@@ -66,7 +66,11 @@ class Rows(Generic[Owner]):
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def join(self, requests: Mapping[Owner, Request]) -> dict[Owner, int]:
-        """Take in requests, and return the first token of each."""
+        """Take in requests, and return the first token of each; raises `OutOfMemory` where they do not fit."""
+        with self._runner.device.guarding_memory(f"a batch of {len(self.owners) + len(requests)} requests"):
+            return self._joined(requests)
+
+    def _joined(self, requests: Mapping[Owner, Request]) -> dict[Owner, int]:
         batch = Batch(tuple(request.prompt for request in requests.values()), (), self._runner.pad_token)
         draws = [Draw(request.sampling) for request in requests.values()]
         cache = KeyValueCache(batch.width, static=False)
