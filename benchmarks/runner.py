@@ -1,7 +1,6 @@
 """How fast a ModelRunner is beside `transformers.generate`, on the same weights.
 
     .engines/runners/bin/python benchmarks/runner.py [--models tiny-qwen2,50m] [--peers dynamic,static]
-    .engines/runners/bin/python benchmarks/runner.py --models 1b,7b --device cuda --peers ""
 
 Both answer the same prompts with the same number of tokens in the same type, with the same threads and
 the same attention, in turn, round after round, after a warm-up of each. What is shown is the median of

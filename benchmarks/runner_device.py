@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -78,9 +79,11 @@ def _at(
     runner: HuggingFaceRunner, shape: str, mode: str, batch: int, floor: float, options: argparse.Namespace
 ) -> Found:
     prompts = comparison._prompts(runner, batch, options)
-    comparison.by_runner(runner, prompts)
-    rounds = [comparison.by_runner(runner, prompts) for _ in range(options.rounds)]
-    decode, prefill = (comparison._median(rounds, what) for what in ("decode", "prefill"))
+    runner.model_generate(prompts)
+    rounds = [runner.model_generate(prompts).metrics for _ in range(options.rounds)]
+    decode, prefill = (
+        statistics.median(found[f"{what}_throughput"] for found in rounds) for what in ("decode", "prefill")
+    )
     found = Found(shape, mode, batch, decode, prefill, floor * decode / batch)
     print(
         f"{shape:<5} {mode:<9} batch {batch:>2}: decode {decode:>9,.1f} tok/s, prefill {prefill:>10,.1f} tok/s, "
