@@ -51,7 +51,7 @@ def compiler_for(mode: str, device: Device, *, substitute: bool = False) -> Comp
 
 
 def _inductor(device: Device, note: str = "") -> Compiler:
-    """Return the compiler of processors and CUDA; a processor's graph is called from C++, not from Python."""
+    """Return the compiler of processors and CUDA; a fused graph is called from C++ on a processor, not from Python."""
     options = {"size_asserts": False, "cpp_wrapper": device.kind == "cpu"}
     return Compiler("inductor", partial(_compiled, backend="inductor", options=options), note)
 
@@ -77,9 +77,9 @@ def _compiled(step: Step, backend: Any, options: Mapping[str, Any] | None = None
     import torch
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILATIONS)  # noqa: SLF001 - its public name
-    if options is not None and _is_fused(step):
-        step, options = _of_its_own(step), {**options, "guard_filter_fn": _guards_of_inputs}
-    chosen = dict(options) if options else None
+    chosen = None
+    if options is not None and _is_fused(step):  # a model's own pass may talk to other processes, which C++ cannot
+        step, chosen = _of_its_own(step), {**options, "guard_filter_fn": _guards_of_inputs}
     found: Step = torch.compile(step, backend=backend, fullgraph=True, dynamic=False, options=chosen)
     return found
 
