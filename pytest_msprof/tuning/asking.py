@@ -13,7 +13,7 @@ from pytest_msprof.tuning.costs import Costs
 from pytest_msprof.tuning.memory_edge import MemoryEdge
 from pytest_msprof.tuning.plan import TunePlan
 from pytest_msprof.tuning.prior import earlier_trials
-from pytest_msprof.tuning.proposals import completed, parameters, suggest, unseen
+from pytest_msprof.tuning.proposals import completed, distributions, parameters, suggest, unseen
 from pytest_msprof.tuning.samplers import finds_fronts, startup_of
 from pytest_msprof.tuning.several import MARKS, ask_for_the_front
 from pytest_msprof.tuning.trial_log import TrialLog, facts_of
@@ -67,8 +67,9 @@ class Asking:
         self._taken: Container[str] = ()
         self.edge = MemoryEdge(plan.space, any_load=plan.load == "fixed")
         """What is left out since something that demanded no more ran out of memory."""
-        if hasattr(study.sampler, "completed"):
+        if hasattr(study.sampler, "completed") and hasattr(study.sampler, "whole"):
             study.sampler.completed = self._completed
+            study.sampler.whole = distributions(plan.space)
 
     def next(self) -> Chosen:
         """Choose what comes next; raises `Exhausted` where there is nothing new."""

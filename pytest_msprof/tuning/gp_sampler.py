@@ -41,6 +41,8 @@ NEARBY = 96
 DESIGN_CANDIDATES = 256
 REACH = 0.6
 """Share of the way from a configuration that works to the rest of the cube that the first points go."""
+CLOSER = 0.7
+"""Factor by which each crash among them draws in those that follow."""
 MARGIN = 1.0
 """Deviations of one run's noise that a metric should stay away from its limit: the winner must hold it again."""
 SURE = 0.5
@@ -75,7 +77,6 @@ class ConstrainedGPSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0]) if seed is None else seed
         self._startup = n_startup_trials
         self._constraints = constraints_func
-        self._random = RandomSampler(seed=self._seed)
         self.expected_gain: float | None = None
         """What the last proposal promised: improvement relative to the best × P(feasible) × P(no crash).
 
@@ -89,6 +90,8 @@ class ConstrainedGPSampler(BaseSampler):
         """Says how long a trial with these parameters will take, in any unit; None where all take the same."""
         self.running: Mapping[str, Any] = {}
         """Parameters that trials must share to take less; more candidates are drawn that do."""
+        self.whole: Mapping[str, BaseDistribution] = {}
+        """Parameters that a trial can have; what is missing here is known from the first trial that shows it."""
         self.earlier: Sequence[Earlier] = ()
         """Trials of an earlier study of another workload or machine: its model is where the new one begins.
 
@@ -98,12 +101,11 @@ class ConstrainedGPSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Take other random numbers than the sampler this one was copied from."""
         self._seed = int(np.random.SeedSequence().generate_state(1)[0])
-        self._random.reseed_rng()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the union over all trials: the intersection is empty once a trial stopped early."""
-        del trial
-        return union(other.distributions for other in study.get_trials(deepcopy=False))
+        shown = [other.distributions for other in _counting(study, trial)]
+        return union([self.whole, *shown])
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -112,22 +114,25 @@ class ConstrainedGPSampler(BaseSampler):
         self.expected_gain = None
         if not search_space:
             return {}
-        trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        finished = [other for other in trials if other.state.is_finished() and "interrupted" not in other.user_attrs]
+        counting = _counting(study, trial)
+        finished = [other for other in counting if other.state.is_finished()]
         generator = np.random.default_rng([self._seed, len(finished)])
         cube = Cube(search_space)
-        tried = [other.params for other in trials if "interrupted" not in other.user_attrs and other.params]
-        refused = [other.params for other in trials if "refused" in other.user_attrs and other.params]
+        tried = [other.params for other in counting if other.params]
+        others = study.get_trials(deepcopy=False)
+        refused = [other.params for other in others if "refused" in other.user_attrs and other.params]
         startup = 1 if len(self._measured_before(cube)) >= ENOUGH else self._startup
         if len(tried) < startup or not any(map(_is_measured, finished)):
-            return self._farthest(cube, [*tried, *refused], generator, _home(finished))
+            return self._first(cube, finished, [*tried, *refused], generator)
         return self._best(study, cube, finished, [*tried, *refused], generator)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draw a parameter that no trial has shown yet."""
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
+        finished = sum(other.state.is_finished() for other in _counting(study, trial))
+        seed = np.random.SeedSequence([self._seed, finished, *param_name.encode()]).generate_state(1)[0]
+        return RandomSampler(seed=int(seed)).sample_independent(study, trial, param_name, param_distribution)
 
     def _best(
         self,
@@ -172,16 +177,28 @@ class ConstrainedGPSampler(BaseSampler):
         found = np.array([self.cost(candidate) if self.cost else 1.0 for candidate in candidates])
         return found if np.max(found) > DEARER * np.min(found) else np.ones(len(found))
 
+    def _first(
+        self,
+        cube: Cube,
+        finished: Sequence[FrozenTrial],
+        taken: Sequence[Mapping[str, Any]],
+        generator: np.random.Generator,
+    ) -> dict[str, Any]:
+        """Return a point that fills the space around what works, the nearer to it the more has crashed."""
+        crashed = sum(trial.state == TrialState.FAIL and _teaches(trial) for trial in finished)
+        return self._farthest(cube, taken, generator, _home(finished), REACH * CLOSER**crashed)
+
     def _farthest(
         self,
         cube: Cube,
         taken: Sequence[Mapping[str, Any]],
         generator: np.random.Generator,
         home: Mapping[str, Any] | None = None,
+        reach: float = 1.0,
     ) -> dict[str, Any]:
         """Return the point of a Sobol set, pulled towards *home*, that is farthest from all taken (maximin)."""
         spread = _sobol(cube.raw, DESIGN_CANDIDATES, generator)
-        drawn = [cube.towards(home or {}, units, REACH) for units in spread]
+        drawn = [cube.towards(home or {}, units, reach) for units in spread]
         candidates = self._proposable(cube, drawn) or drawn
         if not taken:
             return candidates[0]
@@ -259,6 +276,12 @@ class ConstrainedGPSampler(BaseSampler):
         if self._constraints is None:
             return dict(trial.constraints)
         return {str(place): float(value) for place, value in enumerate(self._constraints(trial))}
+
+
+def _counting(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """Return the other trials that a resumed study has, too: what was interrupted is as if it had not been."""
+    others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+    return [other for other in others if "interrupted" not in other.user_attrs]
 
 
 def _is_measured(trial: FrozenTrial) -> bool:

@@ -14,9 +14,19 @@ from pytest_msprof.results import Value
 from pytest_msprof.space import MOST_COUNTED, SearchSpace
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-__all__ = ["completed", "configured", "from_parameter", "parameters", "suggest", "to_parameter", "unseen"]
+__all__ = [
+    "completed",
+    "configured",
+    "distributions",
+    "from_parameter",
+    "parameters",
+    "suggest",
+    "to_parameter",
+    "unseen",
+]
 
 Refusal = Callable[[Mapping[str, Value]], bool]
 """Says whether a configuration is not to be tried, for what others came to."""
@@ -36,20 +46,26 @@ def suggest(trial: Trial, space: SearchSpace, *, only: Collection[str] | None = 
     return space.resolve(values)
 
 
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return what Optuna draws each searched field from, also those of other configurations only."""
+    return {entry.name: _distribution(entry) for entry in space.searched}
+
+
 def completed(
     space: SearchSpace, given: Mapping[str, Any], known: Container[str] = (), is_refused: Refusal | None = None
 ) -> dict[str, Any] | None:
     """Return what Optuna would store of a trial that gets the parameters *given*: those of active fields.
 
-    A field that no trial had so far is not among *given*: it will be drawn by lot, and no condition that reads it
-    is looked at. None where no trial may get them: a condition of the space is broken, or the configuration that
+    None where no trial may get them: a condition of the space is broken, or the configuration that
     follows is *known* or refused. Where nothing depends on anything, different parameters are different configurations.
     """
     if is_refused is None and not space.where and not any(entry.when or entry.following for entry in space):
         return dict(given)
     values: dict[str, Value] = {}
     for entry in space.searched:
-        if entry.name in given and space.is_active(entry.name, values):
+        if space.is_active(entry.name, values):
+            if entry.name not in given:
+                return None
             values[entry.name] = from_parameter(entry, given[entry.name])
     resolved = space.resolve(values)
     if not _is_fresh(space, resolved, known, is_refused):
@@ -103,15 +119,25 @@ def _chosen(trial: Trial, entry: OptimizerConfigField) -> Value:
 
 
 def _suggested(trial: Trial, entry: OptimizerConfigField) -> Any:
+    """Let *trial* draw from the field's distribution."""
+    found: Any = _distribution(entry)
+    if not hasattr(found, "low"):
+        return trial.suggest_categorical(entry.name, found.choices)
+    draw: Any = trial.suggest_int if isinstance(found.low, int) else trial.suggest_float
+    return draw(entry.name, found.low, found.high, log=found.log)
+
+
+def _distribution(entry: OptimizerConfigField) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
     options = entry.options
     if options is None and entry.dtype == "int":
-        return trial.suggest_int(entry.name, math.ceil(entry.min), math.floor(entry.max), log=entry.log)
+        return IntDistribution(math.ceil(entry.min), math.floor(entry.max), log=entry.log)
     if options is None:
-        return trial.suggest_float(entry.name, entry.min, entry.max, log=entry.log)
+        return FloatDistribution(entry.min, entry.max, log=entry.log)
     if entry.dtype == "range":
-        return trial.suggest_int(entry.name, 0, len(options) - 1)
-    parameters: list[Any] = [to_parameter(entry, option) for option in options]
-    return trial.suggest_categorical(entry.name, parameters)
+        return IntDistribution(0, len(options) - 1)
+    return CategoricalDistribution([to_parameter(entry, option) for option in options])
 
 
 def to_parameter(entry: OptimizerConfigField, value: Value) -> Any:

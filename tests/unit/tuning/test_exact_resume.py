@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from measured import IDENTITY, make_plan, make_run
@@ -192,6 +192,7 @@ DEATH = st.tuples(st.integers(1, WRITES), st.sampled_from(["before it", "in the 
 
 @settings(FEW, max_examples=5)
 @given(st.lists(DEATH, min_size=1, max_size=3))
+@example([(20, "before it")])  # in the middle of a trial that shows what none before it had
 def test_a_study_killed_between_any_two_writes_comes_to_the_same_trials(deaths):
     expected = uninterrupted("auto")
     with tempfile.TemporaryDirectory() as folder:

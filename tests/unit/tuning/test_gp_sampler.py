@@ -212,10 +212,11 @@ def test_it_expects_less_the_more_it_knows():
     assert gains[-1] < 0.01
 
 
-def test_it_walks_towards_a_small_feasible_corner_while_nothing_is_feasible():
-    study = study_of(ConstrainedGPSampler(seed=0))
+@pytest.mark.parametrize("seed", range(3))
+def test_it_walks_towards_a_small_feasible_corner_while_nothing_is_feasible(seed):
+    study = study_of(ConstrainedGPSampler(seed=seed))
     found = False
-    for _ in range(25):
+    for _ in range(40):  # the lot finds it with a probability of 8 %
         trial = study.ask()
         one, other = trial.suggest_float("one", 0, 1), trial.suggest_float("other", 0, 1)
         distance = math.hypot(one - 0.93, other - 0.07)

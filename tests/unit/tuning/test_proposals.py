@@ -81,6 +81,6 @@ def test_a_candidate_is_completed_to_what_a_trial_would_really_have():
     assert completed(space, {"on": True, "n": 4}) == {"on": True, "n": 4}
     assert completed(space, {"on": False, "n": 4}) == {"on": False}
     assert completed(space, {"on": True, "n": 3}) is None
-    assert completed(space, {"on": True}) == {"on": True}
+    assert completed(space, {"on": True}) is None
     assert completed(space, {"on": False, "n": 4}, {digest({"on": False})}) is None
     assert completed(SPACES["words"], {"mode": "fast"}) == {"mode": "fast"}
