@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -38,47 +38,36 @@ RUNNER = SearchSpace(
     default={"exe_mode": "eager", "dtype": "float32"},
 )
 
+Launch: TypeAlias = "Callable[[Mapping[str, object]], AbstractContextManager[Service]]"
+Record: TypeAlias = "Callable[[Run], Run]"
+
 
 @pytest.mark.engines("transformers")
 @pytest.mark.tune(
     TRANSFORMERS, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=12, seed=7
 )
-def test_batching(
-    trial: Trial,
-    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
-    load_generator: Loader,
-    record: Callable[[Run], Run],
-) -> None:
-    with launch_service(trial.fields) as service:
-        for workload in trial.workloads():
-            trial.tell(record(load_generator.run(workload, service)))
+def test_batching(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    measure(trial, launch_service, load_generator, record)
 
 
 @pytest.mark.engines("vllm")
 @pytest.mark.tune(
     VLLM, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=6, seed=7
 )
-def test_scheduler(
-    trial: Trial,
-    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
-    load_generator: Loader,
-    record: Callable[[Run], Run],
-) -> None:
-    with launch_service(trial.fields) as service:
-        for workload in trial.workloads():
-            trial.tell(record(load_generator.run(workload, service)))
+def test_scheduler(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    measure(trial, launch_service, load_generator, record)
 
 
 @pytest.mark.engines("runner")
 @pytest.mark.tune(
     RUNNER, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=8, seed=7
 )
-def test_modes(
-    trial: Trial,
-    launch_service: Callable[[Mapping[str, object]], AbstractContextManager[Service]],
-    load_generator: Loader,
-    record: Callable[[Run], Run],
-) -> None:
+def test_modes(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    measure(trial, launch_service, load_generator, record)
+
+
+def measure(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
+    """Send the loads of *trial* to an engine with its fields."""
     with launch_service(trial.fields) as service:
         for workload in trial.workloads():
             trial.tell(record(load_generator.run(workload, service)))
