@@ -144,6 +144,8 @@ class _Claim:
             worse = (self.difference.estimate > 0) == (self.better == "lower")
             return ("regressed" if worse else "improved"), by_floor
         (low, high), (floor, ceiling) = self.difference.interval(), self.band
+        if low == high == 0.0:
+            return "unchanged", "the same in every launch"
         if self.tolerance and floor <= low and high <= ceiling:
             return "unchanged", by_floor
         if self.difference.p_value(*self.band) < ALPHA:

@@ -292,6 +292,8 @@ def test_a_contrast_ignores_fields_and_asks_whether_anything_changed():
     assert (delta.verdict, delta.gates) == ("improved", False)
     (delta,) = contrast(default, default, ["output_throughput"])
     assert (delta.verdict, delta.reason) == ("inconclusive", "not distinguishable")
+    (delta,) = contrast(launches(1.0, (1, 1, 1, 1)), launches(1.0, (1, 1, 1, 1)), ["output_throughput"])
+    assert (delta.verdict, delta.reason) == ("unchanged", "the same in every launch")
     assert contrast(winner[:3], default, ["output_throughput"])[0].verdict == "descriptive"
     assert contrast(winner, default, ["ttft.p50"])[0].verdict == "incomparable"
 
