@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from pytest_msprof.failures import NO_CRASH
+from pytest_msprof.tuning.candidates import Candidates, Completion
 from pytest_msprof.tuning.encoding import Cube
 from pytest_msprof.tuning.ranking import union
 from pytest_msprof.tuning.surrogate import Surrogate, missed_by, scores
@@ -27,18 +28,8 @@ __all__ = ["ConstrainedGPSampler"]
 
 Array = NDArray[np.float64]
 Constraints = Callable[["FrozenTrial"], Sequence[float]]
-
-Completion = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 Cost = Callable[[Mapping[str, Any]], float]
 
-CANDIDATES = 512
-BATCHES = 4
-"""Times that candidates are drawn where most of the cube may not be proposed."""
-FEW = 64
-"""Candidates over the whole cube that are enough."""
-NEARBY = 96
-"""Candidates around each of the best that differ in two parameters or so."""
-DESIGN_CANDIDATES = 256
 REACH = 0.6
 """Share of the way from a configuration that works to the rest of the cube that the first points go."""
 CLOSER = 0.7
@@ -122,9 +113,10 @@ class ConstrainedGPSampler(BaseSampler):
         others = study.get_trials(deepcopy=False)
         refused = [other.params for other in others if "refused" in other.user_attrs and other.params]
         startup = 1 if len(self._measured_before(cube)) >= ENOUGH else self._startup
+        candidates = Candidates(cube, self.completed, [*tried, *refused], generator)
         if len(tried) < startup or not any(map(_is_measured, finished)):
-            return self._first(cube, finished, [*tried, *refused], generator)
-        return self._best(study, cube, finished, [*tried, *refused], generator)
+            return _first(candidates, finished)
+        return self._best(study, candidates, finished)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -134,14 +126,8 @@ class ConstrainedGPSampler(BaseSampler):
         seed = np.random.SeedSequence([self._seed, finished, *param_name.encode()]).generate_state(1)[0]
         return RandomSampler(seed=int(seed)).sample_independent(study, trial, param_name, param_distribution)
 
-    def _best(
-        self,
-        study: Study,
-        cube: Cube,
-        finished: Sequence[FrozenTrial],
-        taken: Sequence[Mapping[str, Any]],
-        generator: np.random.Generator,
-    ) -> dict[str, Any]:
+    def _best(self, study: Study, drawn: Candidates, finished: Sequence[FrozenTrial]) -> dict[str, Any]:
+        cube = drawn.cube
         measured = [other for other in finished if _is_measured(other)]
         told = np.array([self.value_of(other) if self.value_of else other.value for other in measured], float)
         maximize = study.direction == StudyDirection.MAXIMIZE
@@ -153,10 +139,10 @@ class ConstrainedGPSampler(BaseSampler):
         centres = [
             measured[place].params for place in np.argsort(-np.where(feasible | ~np.any(feasible), values, -np.inf))[:3]
         ]
-        candidates = self._candidates(cube, centres, taken, generator)
+        candidates = drawn.around(centres)
         if not candidates:
-            return self._farthest(cube, taken, generator)
-        candidates += self._sharing(cube, [*taken, *candidates], generator)
+            return drawn.farthest()
+        candidates += drawn.sharing(self.running, candidates)
         taught = [other for other in finished if _teaches(other)]
         alive = np.array([-1.0 if other.state == TrialState.FAIL else 1.0 for other in taught])
         before = self._before(cube, names, maximize=maximize) if np.any(feasible) and np.min(told) > 0 else None
@@ -176,74 +162,6 @@ class ConstrainedGPSampler(BaseSampler):
         """Return what the trials of *candidates* take; all the same where they differ by no more than twice."""
         found = np.array([self.cost(candidate) if self.cost else 1.0 for candidate in candidates])
         return found if np.max(found) > DEARER * np.min(found) else np.ones(len(found))
-
-    def _first(
-        self,
-        cube: Cube,
-        finished: Sequence[FrozenTrial],
-        taken: Sequence[Mapping[str, Any]],
-        generator: np.random.Generator,
-    ) -> dict[str, Any]:
-        """Return a point that fills the space around what works, the nearer to it the more has crashed."""
-        crashed = sum(trial.state == TrialState.FAIL and _teaches(trial) for trial in finished)
-        return self._farthest(cube, taken, generator, _home(finished), REACH * CLOSER**crashed)
-
-    def _farthest(
-        self,
-        cube: Cube,
-        taken: Sequence[Mapping[str, Any]],
-        generator: np.random.Generator,
-        home: Mapping[str, Any] | None = None,
-        reach: float = 1.0,
-    ) -> dict[str, Any]:
-        """Return the point of a Sobol set, pulled towards *home*, that is farthest from all taken (maximin)."""
-        spread = _sobol(cube.raw, DESIGN_CANDIDATES, generator)
-        drawn = [cube.towards(home or {}, units, reach) for units in spread]
-        candidates = self._proposable(cube, drawn) or drawn
-        if not taken:
-            return candidates[0]
-        gaps = cube.encode(candidates)[:, None, :] - cube.encode(taken)[None, :, :]
-        return candidates[int(np.argmax(np.min(np.sum(gaps**2, axis=-1), axis=1)))]
-
-    def _candidates(
-        self,
-        cube: Cube,
-        centres: Sequence[Mapping[str, Any]],
-        taken: Sequence[Mapping[str, Any]],
-        generator: np.random.Generator,
-    ) -> list[dict[str, Any]]:
-        """Return points over the whole cube and around the best, none of which was tried."""
-        near = [point for centre in centres for point in cube.neighbours(centre, generator)]
-        further = [point for centre in centres for point in cube.nearby(centre, generator, NEARBY)]
-        found = self._proposable(cube, [*near, *further], taken)
-        for _ in range(BATCHES):
-            drawn = [cube.from_units(units) for units in _sobol(cube.raw, CANDIDATES, generator)]
-            wide = self._proposable(cube, drawn, [*taken, *found])
-            found += wide
-            if len(wide) >= FEW:
-                break
-        return found
-
-    def _sharing(
-        self, cube: Cube, taken: Sequence[Mapping[str, Any]], generator: np.random.Generator
-    ) -> list[dict[str, Any]]:
-        """Return further points that have the parameters which are running."""
-        if not self.running:
-            return []
-        drawn = [{**cube.from_units(units), **self.running} for units in _sobol(cube.raw, CANDIDATES, generator)]
-        return self._proposable(cube, drawn, taken)[:FEW]
-
-    def _proposable(
-        self, cube: Cube, points: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[str, Any]] = ()
-    ) -> list[dict[str, Any]]:
-        """Return what may be proposed of *points*, completed, each once, without what was taken."""
-        found: dict[tuple[Any, ...], dict[str, Any]] = {}
-        known = {_key(cube, parameters) for parameters in taken}
-        for point in points:
-            whole = self.completed(point)
-            if whole is not None and (key := _key(cube, whole)) not in known:
-                found.setdefault(key, whole)
-        return list(found.values())
 
     def _before(self, cube: Cube, names: Sequence[str], *, maximize: bool) -> Surrogate | None:
         """Return the model of the earlier trials, None where they are too few or of another kind."""
@@ -278,6 +196,12 @@ class ConstrainedGPSampler(BaseSampler):
         return {str(place): float(value) for place, value in enumerate(self._constraints(trial))}
 
 
+def _first(candidates: Candidates, finished: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """Return a point that fills the space around what works, the nearer to it the more has crashed."""
+    crashed = sum(trial.state == TrialState.FAIL and _teaches(trial) for trial in finished)
+    return candidates.farthest(_home(finished), REACH * CLOSER**crashed)
+
+
 def _counting(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """Return the other trials that a resumed study has, too: what was interrupted is as if it had not been."""
     others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
@@ -301,13 +225,3 @@ def _home(trials: Sequence[FrozenTrial]) -> Mapping[str, Any] | None:
 def _teaches(trial: FrozenTrial) -> bool:
     """Say whether a trial tells something about crashes: what a client or a clock ended does not."""
     return trial.state != TrialState.FAIL or trial.user_attrs.get("failure") not in NO_CRASH
-
-
-def _key(cube: Cube, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(parameters.get(name) for name in cube.space)
-
-
-def _sobol(dimensions: int, count: int, generator: np.random.Generator) -> Array:
-    from scipy.stats import qmc
-
-    return np.asarray(qmc.Sobol(dimensions, rng=generator).random(count), float)
