@@ -11,7 +11,7 @@ import numpy as np
 __all__ = ["plot"]
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 420, 60, 40, 190, 50
-COLOURS = ("#0b6e4f", "#c0392b", "#8e44ad", "#2471a3", "#d68910", "#566573", "#7b241c", "#117a65", "#b7950b")
+COLOURS = ("#0b6e4f", "#c0392b", "#8e44ad", "#2471a3", "#d68910", "#566573", "#7b241c", "#e84393", "#b7950b")
 Array = np.ndarray[Any, Any]
 
 
