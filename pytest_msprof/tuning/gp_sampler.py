@@ -95,7 +95,7 @@ class ConstrainedGPSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the union over all trials: the intersection is empty once a trial stopped early."""
-        shown = [other.distributions for other in _counting(study, trial)]
+        shown = [other.distributions for other in _counting(_others(study, trial))]
         return union([self.whole, *shown])
 
     def sample_relative(
@@ -105,12 +105,12 @@ class ConstrainedGPSampler(BaseSampler):
         self.expected_gain = None
         if not search_space:
             return {}
-        counting = _counting(study, trial)
+        others = _others(study, trial)
+        counting = _counting(others)
         finished = [other for other in counting if other.state.is_finished()]
         generator = np.random.default_rng([self._seed, len(finished)])
         cube = Cube(search_space)
         tried = [other.params for other in counting if other.params]
-        others = study.get_trials(deepcopy=False)
         refused = [other.params for other in others if "refused" in other.user_attrs and other.params]
         startup = 1 if len(self._measured_before(cube)) >= ENOUGH else self._startup
         candidates = Candidates(cube, self.completed, [*tried, *refused], generator)
@@ -122,7 +122,7 @@ class ConstrainedGPSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draw a parameter that no trial has shown yet."""
-        finished = sum(other.state.is_finished() for other in _counting(study, trial))
+        finished = sum(other.state.is_finished() for other in _counting(_others(study, trial)))
         seed = np.random.SeedSequence([self._seed, finished, *param_name.encode()]).generate_state(1)[0]
         return RandomSampler(seed=int(seed)).sample_independent(study, trial, param_name, param_distribution)
 
@@ -202,10 +202,13 @@ def _first(candidates: Candidates, finished: Sequence[FrozenTrial]) -> dict[str,
     return candidates.farthest(_home(finished), REACH * CLOSER**crashed)
 
 
-def _counting(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """Return the other trials that a resumed study has, too: what was interrupted is as if it had not been."""
-    others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-    return [other for other in others if "interrupted" not in other.user_attrs]
+def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+
+
+def _counting(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that a resumed study has, too: what was interrupted is as if it had not been."""
+    return [trial for trial in trials if "interrupted" not in trial.user_attrs]
 
 
 def _is_measured(trial: FrozenTrial) -> bool:
