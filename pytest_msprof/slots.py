@@ -11,11 +11,11 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
 
 from pytest_msprof.errors import ConfigurationError, ServiceError
 
-__all__ = ["Slot", "acquire_any", "free_port", "lock_file", "parse_devices"]
+__all__ = ["Slot", "acquire_any", "free_port", "lock_file", "parse_devices", "take_lock"]
 
 RANGE = re.compile(r"(\d+)-(\d+)")
 DEVICE = re.compile(r"\d+|(?:GPU|MIG)-[\w./-]+")
@@ -149,6 +149,15 @@ def _locked(path: Path, mode: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def take_lock(file: IO[Any]) -> bool:
+    """Lock *file* until it is closed, and say whether that was possible at once: nobody else holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def lock_file(name: str) -> Path:

@@ -22,6 +22,7 @@ from pytest_msprof.json_files import check_schema, read_json, store_errors, writ
 from pytest_msprof.results import SCHEMA_VERSION, Run
 from pytest_msprof.samples import Samples
 from pytest_msprof.series_file import read_series
+from pytest_msprof.slots import take_lock
 
 __all__ = ["Leftover", "PartialRun", "RunStore", "hide_from_git", "read_run", "write_run"]
 
@@ -244,12 +245,9 @@ def _is_abandoned(path: Path) -> bool:
     """Say whether nobody holds the lock of a partial run's file."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+            return take_lock(file)
     except OSError:
         return path.parent.is_dir()
-    return True
 
 
 def _sync(folder: Path) -> None:

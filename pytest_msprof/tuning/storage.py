@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from pytest_msprof.errors import StoreError
 from pytest_msprof.json_files import check_schema, read_json, write_json
 from pytest_msprof.results import Value
+from pytest_msprof.slots import take_lock
 from pytest_msprof.tuning import leases
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class _FileLock:
             file = self._path.open("ab")
         except OSError as error:
             raise StoreError(f"the lock {self._path} cannot be opened: {error.strerror}") from None
-        while not _taken(file):
+        while not take_lock(file):
             if time.monotonic() > deadline:
                 file.close()
                 raise StoreError(
@@ -59,14 +59,6 @@ class _FileLock:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _taken(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def open_journal(path: Path) -> BaseStorage:

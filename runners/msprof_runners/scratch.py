@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pytest_msprof.slots import take_lock
+
 __all__ = ["scratch_folder"]
 
 PREFIX = "msprof-ranks-"
@@ -38,8 +40,4 @@ def _remove_left_behind(parent: Path) -> None:
 
 def _is_unlocked(lock: Path) -> bool:
     with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return take_lock(file)
