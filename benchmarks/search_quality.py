@@ -38,6 +38,8 @@ from pytest_msprof.tuning.ranking import Launched, winner_of
 
 SHOWN = (10, 20, 30, 50)
 GROUPS = {"serving": PROBLEMS, "narrow": NARROW, "held-out": (HELD_OUT,)}
+NEEDED = {"optuna-gp": "torch", "botorch": "optuna_integration"}
+"""Packages that searches are made of, for those that not everybody has."""
 LAUNCHES = 4
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 8: 2.36, 10: 2.26, 20: 2.09}
 """Seeds → the 97.5 % quantile of Student's t for their mean."""
@@ -113,7 +115,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=50, choices=SHOWN)
     parser.add_argument("--group", default="serving", choices=GROUPS)
     parser.add_argument("--problems", nargs="+", default=[""], help="parts of their names")
-    installed = [name for name in SEARCHES if name != "optuna-gp" or find_spec("torch")]
+    installed = [name for name in SEARCHES if find_spec(NEEDED.get(name, "optuna"))]
     parser.add_argument("--searches", nargs="+", default=installed, choices=SEARCHES)
     parser.add_argument("--plot", type=Path_, help="an SVG of the means over runs")
     parser.add_argument("--quick", action="store_true", help="two analytic problems, two seeds, 20 runs: a minute")

@@ -38,6 +38,13 @@ def _optunas_gp(seed: int) -> BaseSampler:
     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP, constraints_func=_constraints)
 
 
+def _botorch(seed: int) -> BaseSampler:
+    from optuna_integration import BoTorchSampler
+
+    made: BaseSampler = BoTorchSampler(seed=seed, n_startup_trials=STARTUP, constraints_func=_constraints)
+    return made
+
+
 def _tpe(seed: int) -> BaseSampler:
     return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=STARTUP, constraints_func=_constraints)
 
@@ -170,6 +177,7 @@ SEARCHES: dict[str, Callable[[Bench, int], None]] = {
     "auto": partial(sampled, _ours),
     "auto, warm start": warmed,
     "optuna-gp": partial(sampled, _optunas_gp),
+    "botorch": partial(sampled, _botorch),
     "tpe": partial(sampled, _tpe),
     "sobol": partial(sampled, lambda seed: QMCSampler(seed=seed, scramble=True)),
     "random": partial(sampled, lambda seed: RandomSampler(seed=seed)),

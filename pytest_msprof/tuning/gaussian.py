@@ -59,13 +59,14 @@ class GaussianProcess:
     centre: float
     scale: float
     before: Self | None = None
-    """The process whose mean this one departs from."""
+    """The process that this one departs from."""
 
     @classmethod
     def fit(cls, points: Array, values: Array, before: Self | None = None) -> Self:
         """Fit to *values*, shape ``(n,)``, at *points* of the unit cube, shape ``(n, d)``.
 
-        With an earlier process *before*, what is fitted is how far the values are from its mean.
+        With an earlier process *before*, what is fitted is how far the values are from it: from its mean,
+        and with its covariance besides that of the change, so that what it did not know stays unknown.
         """
         from scipy.optimize import minimize
 
@@ -74,33 +75,48 @@ class GaussianProcess:
         scale = max(scale, LEAST_CHANGE * before.scale) if before is not None else scale or 1.0
         targets = (rest - centre) / scale
         squares = (points[:, None, :] - points[None, :, :]) ** 2
+        unknown = np.zeros(squares.shape[:2]) if before is None else before.covariance(points, points) / scale**2
         priors = _priors(points.shape[1])
         found = minimize(
             _loss,
             [prior.mean for prior in priors],
-            args=(squares, targets),
+            args=(squares, targets, unknown),
             jac=True,
             bounds=[(prior.low, prior.high) for prior in priors],
             method="L-BFGS-B",
             options={"maxiter": FIT_STEPS},
         )
         *lengths, together, apart, noise = np.exp(found.x)
-        kernel = together * matern(np.sum(squares / np.square(lengths), axis=-1))
-        kernel += apart * np.mean(matern(squares / np.square(lengths)), axis=-1)
+        kernel = _kernel(squares / np.square(lengths), together, apart) + unknown
         factor = np.linalg.cholesky(kernel + (noise**2 + JITTER) * np.eye(len(points)))
         weights = np.linalg.solve(factor.T, np.linalg.solve(factor, targets))
         return cls(points, np.array(lengths), together, apart, scale * noise, factor, weights, centre, scale, before)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the function at *points*, shape ``(m, d)``."""
-        scaled = (points[:, None, :] - self.points[None, :, :]) ** 2 / self.lengths**2
-        cross = self.together * matern(np.sum(scaled, axis=-1)) + self.apart * np.mean(matern(scaled), axis=-1)
+        cross = self._believed(points, self.points)
         solved = np.linalg.solve(self.factor, cross.T)
-        variance = np.maximum(self.together + self.apart - np.sum(solved**2, axis=0), 1e-12)
-        mean = self.centre + self.scale * (cross @ self.weights)
+        mean, variance = self.centre + self.scale * (cross @ self.weights), np.full(len(points), self.most)
         if self.before is not None:
-            mean = mean + self.before.predict(points)[0]
-        return mean, self.scale * np.sqrt(variance)
+            earlier, deviation = self.before.predict(points)
+            mean, variance = mean + earlier, variance + (deviation / self.scale) ** 2
+        return mean, self.scale * np.sqrt(np.maximum(variance - np.sum(solved**2, axis=0), 1e-12))
+
+    @property
+    def most(self) -> float:
+        """Variance of the function, or of its change, where nothing was observed, in units of `scale` squared."""
+        return self.together + self.apart
+
+    def covariance(self, points: Array, others: Array) -> Array:
+        """Return the covariance of the function at *points* and at *others*, shape ``(m, k)``, after the fit."""
+        known, other = (np.linalg.solve(self.factor, self._believed(at, self.points).T) for at in (points, others))
+        return np.asarray(self.scale**2 * (self._believed(points, others) - known.T @ other))
+
+    def _believed(self, points: Array, others: Array) -> Array:
+        """Return the covariance before the fit, in units of `scale` squared."""
+        squares = (points[:, None, :] - others[None, :, :]) ** 2
+        found = _kernel(squares / self.lengths**2, self.together, self.apart)
+        return found if self.before is None else found + self.before.covariance(points, others) / self.scale**2
 
 
 def _priors(dimensions: int) -> list[Prior]:
@@ -113,20 +129,28 @@ def matern(scaled_squares: Array) -> Array:
     return np.asarray((1 + distance + distance**2 / 3) * np.exp(-distance))
 
 
+def _kernel(scaled: Array, together: float, apart: float) -> Array:
+    """Return the covariance for squared distances of each dimension in units of its length, shape ``(n, m, d)``."""
+    return np.asarray(together * matern(np.sum(scaled, axis=-1)) + apart * np.mean(matern(scaled), axis=-1))
+
+
 def _slope(scaled_squares: Array) -> Array:
     """Return what the derivative of the kernel by the logarithm of a length is, for each unit of its scaled square."""
     distance = SQRT5 * np.sqrt(scaled_squares)
     return np.asarray(5 / 3 * (1 + distance) * np.exp(-distance))
 
 
-def _loss(logs: Array, squares: Array, targets: Array) -> tuple[float, Array]:
-    """Return the negative log posterior of the hyperparameters and its gradient."""
+def _loss(logs: Array, squares: Array, targets: Array, unknown: Array) -> tuple[float, Array]:
+    """Return the negative log posterior of the hyperparameters and its gradient.
+
+    *unknown* is the covariance of what no hyperparameter changes.
+    """
     count, dimensions = len(targets), squares.shape[-1]
     *lengths, together, apart, noise = np.exp(logs)
     scaled = squares / np.square(lengths)
     total = np.sum(scaled, axis=-1)
     joint, single = together * matern(total), apart * np.mean(matern(scaled), axis=-1)
-    factor = np.linalg.cholesky(joint + single + (noise**2 + JITTER) * np.eye(count))
+    factor = np.linalg.cholesky(joint + single + unknown + (noise**2 + JITTER) * np.eye(count))
     inverse = np.linalg.solve(factor.T, np.linalg.solve(factor, np.eye(count)))
     weights = inverse @ targets
     outer = inverse - np.outer(weights, weights)

@@ -12,7 +12,7 @@ from scipy.optimize import check_grad
 
 from pytest_msprof.tuning import ConstrainedGPSampler
 from pytest_msprof.tuning.encoding import Cube
-from pytest_msprof.tuning.gaussian import GaussianProcess, _loss
+from pytest_msprof.tuning.gaussian import GaussianProcess, _loss, matern
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -147,7 +147,9 @@ def test_the_gradient_of_the_model_is_its_derivative():
     squares = (points[:, None] - points[None]) ** 2
     targets = (values - values.mean()) / values.std()
     at = np.array([-0.5, 0.1, 0.3, -1.0, 0.2, -2.0])
-    found = check_grad(lambda x: _loss(x, squares, targets)[0], lambda x: _loss(x, squares, targets)[1], at)
+    unknown = 0.1 * matern(np.sum(squares, axis=-1))
+    given = squares, targets, unknown
+    found = check_grad(lambda x: _loss(x, *given)[0], lambda x: _loss(x, *given)[1], at)
     assert found < 1e-4
 
 
@@ -156,6 +158,35 @@ def test_the_model_knows_what_it_does_not_know():
     process = GaussianProcess.fit(points, np.sin(8 * points[:, 0]))
     _, deviation = process.predict(np.array([[0.2], [1.0]]))
     assert deviation[1] > 5 * deviation[0]
+
+
+def test_two_studies_together_are_one_gaussian():
+    """What the earlier one did not know stays unknown: the posterior is that of all observations at once."""
+    generator = np.random.default_rng(0)
+    old, new, at = (generator.random((count, 2)) for count in (12, 5, 7))
+    old[:, 0] *= 0.5
+    values = np.sin(5 * old[:, 0]) + old[:, 1], np.sin(5 * new[:, 0]) + 0.8 * new[:, 1]
+    earlier = GaussianProcess.fit(old, values[0])
+    process = GaussianProcess.fit(new, values[1], earlier)
+
+    def covariance(of, one, other):
+        squares = (one[:, None, :] - other[None, :, :]) ** 2 / of.lengths**2
+        return of.scale**2 * (of.together * matern(squares.sum(-1)) + of.apart * matern(squares).mean(-1))
+
+    seen = np.vstack([old, new])
+    together = covariance(earlier, seen, seen)
+    together[12:, 12:] += covariance(process, new, new)
+    together += np.diag([earlier.noise**2] * 12 + [process.noise**2] * 5)
+    cross = covariance(earlier, at, seen)
+    cross[:, 12:] += covariance(process, at, new)
+    rest = np.concatenate([values[0] - earlier.centre, values[1] - earlier.centre - process.centre])
+    variance = np.diag(covariance(earlier, at, at) + covariance(process, at, at))
+    variance = variance - np.sum(cross * np.linalg.solve(together, cross.T).T, axis=1)
+
+    mean, deviation = process.predict(at)
+
+    assert mean == pytest.approx(earlier.centre + process.centre + cross @ np.linalg.solve(together, rest), abs=1e-4)
+    assert deviation == pytest.approx(np.sqrt(variance), rel=1e-3)
 
 
 @pytest.mark.parametrize(
