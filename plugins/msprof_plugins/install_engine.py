@@ -123,8 +123,10 @@ RECIPES = {
     "runners": Recipe(
         (
             "transformers==5.23.0",
+            "botorch>=0.18",
             "httptools>=0.6",
             "optuna>=5",
+            "optuna-integration>=5",
             "psutil>=5.9",
             "pydantic-settings>=2.8",
             "pydantic>=2.11",

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 OWN_TESTS = ROOT / "tests" / "runners"
+SEARCHES = ROOT / "tests" / "unit" / "tuning" / "test_torch_searches.py"
 PYTHON = ROOT / ".engines" / "runners" / "bin" / "python"
 PLUGINS = ("pytest_msprof.plugin", "msprof_plugins", "msprof_runners")
 
@@ -40,6 +41,12 @@ def test_what_runners_promise_holds_on_real_models(tmp_path):
     assert code == 0, said
     assert re.search(r"\d\d passed", said)
     assert "skipped" not in said
+
+
+def test_searches_that_need_torch_search_as_the_others_do(tmp_path):
+    code, said = run_pytest(SEARCHES, f"--confcutdir={SEARCHES.parent}", cwd=tmp_path)
+    assert code == 0, said
+    assert "2 passed" in said
 
 
 @pytest.mark.slow
