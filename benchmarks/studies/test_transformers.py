@@ -8,17 +8,17 @@ token is out of reach without it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
+from measuring import measure
 
 from pytest_msprof import SearchSpace, Workload, choice, integers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from measuring import Launch, Record
 
-    from pytest_msprof import Loader, Run, Service, Trial
+    from pytest_msprof import Loader, Trial
 
 pytestmark = pytest.mark.engines("transformers")
 
@@ -32,15 +32,9 @@ BATCHING = SearchSpace(
     default={"continuous_batching": False},
 )
 
-Launch: TypeAlias = "Callable[[Mapping[str, object]], AbstractContextManager[Service]]"
-Record: TypeAlias = "Callable[[Run], Run]"
-
 
 @pytest.mark.tune(
     BATCHING, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=16, seed=7
 )
 def test_batching(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
-    """Send the loads of *trial* to a service with its fields."""
-    with launch_service(trial.fields) as service:
-        for workload in trial.workloads():
-            trial.tell(record(load_generator.run(workload, service)))
+    measure(trial, launch_service, load_generator, record)

@@ -13,17 +13,17 @@ Eight tokens come in a chunk, so that a client on the one core that the engine l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
+from measuring import measure
 
 from pytest_msprof import SearchSpace, Workload, choice, constant, integers, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from measuring import Launch, Record
 
-    from pytest_msprof import Loader, Run, Service, Trial
+    from pytest_msprof import Loader, Trial
 
 pytestmark = pytest.mark.engines("vllm")
 
@@ -50,10 +50,6 @@ NO_EFFECT = SearchSpace(
 )
 
 
-Launch: TypeAlias = "Callable[[Mapping[str, object]], AbstractContextManager[Service]]"
-Record: TypeAlias = "Callable[[Run], Run]"
-
-
 @pytest.mark.tune(
     SCHEDULER, workload=CHAT, objective="output_throughput", subject_to={"ttft.p50": 0.500}, n_trials=12, seed=7
 )
@@ -64,10 +60,3 @@ def test_restricted_start(trial: Trial, launch_service: Launch, load_generator: 
 @pytest.mark.tune(NO_EFFECT, workload=CHAT, objective="output_throughput", n_trials=12, seed=7)
 def test_no_effect(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
     measure(trial, launch_service, load_generator, record)
-
-
-def measure(trial: Trial, launch_service: Launch, load_generator: Loader, record: Record) -> None:
-    """Send the loads of *trial* to a service with its fields."""
-    with launch_service(trial.fields) as service:
-        for workload in trial.workloads():
-            trial.tell(record(load_generator.run(workload, service)))

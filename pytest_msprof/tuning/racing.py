@@ -73,11 +73,12 @@ def short_of(plan: TunePlan) -> Workload | None:
 def opening_of(run: Run, short: Workload) -> Opening | None:
     """Return what the requests of *run* came to that ended while a short run still fills every place.
 
-    None where the run does not tell: its load generator keeps no requests, or too few succeeded.
+    None where the run does not tell: its load generator keeps no requests or was the bottleneck itself, or too
+    few succeeded.
     """
     counted = (short.num_requests or 0) - (short.concurrency or 1)
     samples = run.samples
-    if samples is None:
+    if samples is None or run.client_limited:
         return None
     ends = (samples.start + samples.latency)[samples.ok]
     first = np.argsort(ends)[:counted]

@@ -84,6 +84,11 @@ def test_a_run_without_requests_says_nothing_of_its_beginning():
     assert opening_of(run_of(0.02, Workload(num_requests=8)), short) is None
 
 
+def test_a_run_whose_client_was_late_says_nothing_of_its_service():
+    late = run_of(0.02, LOAD).model_copy(update={"client_limited": "requests left 40 ms late"})
+    assert opening_of(late, short_of(plan_of())) is None
+
+
 @pytest.mark.parametrize(
     "values",
     [
