@@ -56,7 +56,7 @@ def sampled(make: Callable[[int], BaseSampler], bench: Bench, seed: int) -> None
     study.enqueue_trial(dict(bench.problem.default))
     measured: list[Measured] = []
     if learns:
-        bench.ranking = lambda: _ranked(measured)
+        bench.ranking = lambda: _ranked(measured, getattr(study.sampler, "earlier", ()))
     while True:
         trial = study.ask(dict(bench.problem.space))
         try:
@@ -120,8 +120,8 @@ def _crash(study: optuna.Study, trial: optuna.Trial, *, learns: bool) -> None:
     study.tell(trial, min(worst, default=0.0))
 
 
-def _ranked(measured: Sequence[Measured]) -> list[Mapping[str, Any]]:
-    return [measured[place].parameters for place in ranked(measured, maximize=True)]
+def _ranked(measured: Sequence[Measured], earlier: Sequence[Earlier]) -> list[Mapping[str, Any]]:
+    return [measured[place].parameters for place in ranked(measured, maximize=True, earlier=earlier)]
 
 
 def bracketed(bench: Bench, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_msprof.tuning.plan import ROLES, Role, TunePlan
@@ -12,14 +12,18 @@ from pytest_msprof.tuning.trial_log import facts_of
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from pytest_msprof.tuning.prior import Earlier
+
 __all__ = ["Finalists", "measured_of"]
 
 
 class Finalists:
     """Ranks the trials of a plan, anew when there are more of them."""
 
-    def __init__(self, plan: TunePlan) -> None:
+    def __init__(self, plan: TunePlan, earlier: Callable[[], Sequence[Earlier]] = tuple) -> None:
         self._plan = plan
+        self._earlier = earlier
+        """Trials of the study whose place this one takes, asked for when they are needed."""
         self._found: dict[Role, int] = {}
         self._among = -1
 
@@ -31,7 +35,8 @@ class Finalists:
 
     def _ranked(self, finished: Sequence[FrozenTrial]) -> dict[Role, int]:
         known = measured_of(self._plan, finished)
-        best = [known[place][0] for place in ranked([trial for _, trial in known], maximize=self._plan.maximize)]
+        order = ranked([trial for _, trial in known], maximize=self._plan.maximize, earlier=self._earlier())
+        best = [known[place][0] for place in order]
         found: dict[Role, int] = dict(zip(ROLES[:2], best, strict=False))
         if any(number == 0 for number, _ in known):
             found["default"] = 0

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from pytest_msprof.failures import NO_CRASH
 from pytest_msprof.tuning.candidates import Candidates, Completion
 from pytest_msprof.tuning.encoding import Cube
+from pytest_msprof.tuning.prior import model_before, says_something
 from pytest_msprof.tuning.ranking import union
 from pytest_msprof.tuning.surrogate import Surrogate, missed_by, scores
 
@@ -40,12 +41,8 @@ SURE = 0.5
 """Probability of that from which a measured configuration is one to improve on."""
 CAUTION = 2
 """Power of the probability of no crash: a crash teaches less than a miss, and costs as much."""
-SURELY_MET = -0.9
-"""Excess of a limit of which an earlier trial says nothing: far from it, and finite on a logarithmic scale."""
 DEARER = 2.0
 """Factor between the costs of candidates beyond which the improvement a second counts, not that a trial."""
-ENOUGH = 6
-"""Measured trials of an earlier study from which its model says more than nothing."""
 
 
 class ConstrainedGPSampler(BaseSampler):
@@ -112,7 +109,7 @@ class ConstrainedGPSampler(BaseSampler):
         cube = Cube(search_space)
         tried = [other.params for other in counting if other.params]
         refused = [other.params for other in others if "refused" in other.user_attrs and other.params]
-        startup = 1 if len(self._measured_before(cube)) >= ENOUGH else self._startup
+        startup = 1 if says_something(self.earlier, cube) else self._startup
         candidates = Candidates(cube, self.completed, [*tried, *refused], generator)
         if len(tried) < startup or not any(map(_is_measured, finished)):
             return _first(candidates, finished)
@@ -145,7 +142,11 @@ class ConstrainedGPSampler(BaseSampler):
         candidates += drawn.sharing(self.running, candidates)
         taught = [other for other in finished if _teaches(other)]
         alive = np.array([-1.0 if other.state == TrialState.FAIL else 1.0 for other in taught])
-        before = self._before(cube, names, maximize=maximize) if np.any(feasible) and np.min(told) > 0 else None
+        before = (
+            model_before(self.earlier, cube, names, maximize=maximize)
+            if np.any(feasible) and np.min(told) > 0
+            else None
+        )
         model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive, before)
         at = cube.encode(candidates)
         merit = model.survives(at) ** CAUTION
@@ -162,23 +163,6 @@ class ConstrainedGPSampler(BaseSampler):
         """Return what the trials of *candidates* take; all the same where they differ by no more than twice."""
         found = np.array([self.cost(candidate) if self.cost else 1.0 for candidate in candidates])
         return found if np.max(found) > DEARER * np.min(found) else np.ones(len(found))
-
-    def _before(self, cube: Cube, names: Sequence[str], *, maximize: bool) -> Surrogate | None:
-        """Return the model of the earlier trials, None where they are too few or of another kind."""
-        measured = self._measured_before(cube)
-        told = np.array([trial.value for trial in measured], float)
-        if len(measured) < ENOUGH or np.min(told) <= 0:
-            return None
-        crashed = [trial for trial in self.earlier if trial.value is None and cube.holds(trial.parameters)]
-        points = cube.encode([trial.parameters for trial in measured])
-        excess = np.array([[trial.excess.get(name, -1.0) for name in names] for trial in measured], float)
-        alive = np.array([1.0] * len(measured) + [-1.0] * len(crashed))
-        taught = cube.encode([trial.parameters for trial in (*measured, *crashed)])
-        excess = np.maximum(excess.reshape(len(measured), len(names)), SURELY_MET)
-        return Surrogate.fit(points, scores(told, maximize=maximize), excess, taught, alive)
-
-    def _measured_before(self, cube: Cube) -> list[Earlier]:
-        return [trial for trial in self.earlier if trial.value is not None and cube.holds(trial.parameters)]
 
     def _excesses(self, trials: Sequence[FrozenTrial]) -> tuple[list[str], Array]:
         """Return the constraints' names, and what each trial says of each, ``(n, c)``; a missing one counts as met."""

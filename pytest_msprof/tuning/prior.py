@@ -6,14 +6,18 @@ What carries over is the shape, so the search models how far the new trials are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.failures import NO_CRASH
 from pytest_msprof.results import Value
 from pytest_msprof.space import SearchSpace
+from pytest_msprof.tuning.encoding import Cube
 from pytest_msprof.tuning.proposals import parameters
+from pytest_msprof.tuning.surrogate import Surrogate, scores
 from pytest_msprof.tuning.trial_log import facts_of, is_accepted
 
 if TYPE_CHECKING:
@@ -21,7 +25,12 @@ if TYPE_CHECKING:
 
     from pytest_msprof.tuning.plan import TunePlan
 
-__all__ = ["Earlier", "earlier_trials", "trials_of_study"]
+__all__ = ["Earlier", "earlier_trials", "model_before", "says_something", "trials_of_study"]
+
+ENOUGH = 6
+"""Measured trials of an earlier study from which its model says more than nothing."""
+SURELY_MET = -0.9
+"""Excess of a limit of which an earlier trial says nothing: far from it, and finite on a logarithmic scale."""
 
 
 class Earlier(NamedTuple):
@@ -63,6 +72,31 @@ def earlier_trials(plan: TunePlan, entries: Iterable[Mapping[str, Any]]) -> list
         elif all(name in metrics for name in (plan.objective, *plan.subject_to)):
             found.append(Earlier(parameters(plan.space, fields), metrics[plan.objective], plan.violations(metrics)))
     return found
+
+
+def says_something(earlier: Sequence[Earlier], cube: Cube) -> bool:
+    """Say whether enough of the *earlier* trials were measured in the space of *cube*."""
+    return len(_measured_in(cube, earlier)) >= ENOUGH
+
+
+def model_before(earlier: Sequence[Earlier], cube: Cube, names: Sequence[str], *, maximize: bool) -> Surrogate | None:
+    """Return the model of the *earlier* trials and the limits *names*; None where they are too few to say anything."""
+    measured = _measured_in(cube, earlier)
+    told = np.array([trial.value for trial in measured], float)
+    if len(measured) < ENOUGH or np.min(told) <= 0:
+        return None
+    crashed = [trial for trial in earlier if trial.value is None and cube.holds(trial.parameters)]
+    excess = np.array([[trial.excess.get(name, -1.0) for name in names] for trial in measured], float)
+    excess = np.maximum(excess.reshape(len(measured), len(names)), SURELY_MET)
+    points, taught = (
+        cube.encode([trial.parameters for trial in trials]) for trials in (measured, [*measured, *crashed])
+    )
+    alive = np.array([1.0] * len(measured) + [-1.0] * len(crashed))
+    return Surrogate.fit(points, scores(told, maximize=maximize), excess, taught, alive)
+
+
+def _measured_in(cube: Cube, earlier: Sequence[Earlier]) -> list[Earlier]:
+    return [trial for trial in earlier if trial.value is not None and cube.holds(trial.parameters)]
 
 
 def _fitted(space: SearchSpace, fields: dict[str, Value]) -> dict[str, Value] | None:

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_msprof.tuning.encoding import Cube
+from pytest_msprof.tuning.prior import model_before
 from pytest_msprof.tuning.surrogate import Surrogate, scores
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+    from pytest_msprof.tuning.prior import Earlier
 
 __all__ = ["Launched", "Measured", "ranked", "union", "winner_of"]
 
@@ -37,11 +40,12 @@ class Measured(NamedTuple):
         return all(found <= 0 for found in self.excess.values())
 
 
-def ranked(trials: Sequence[Measured], *, maximize: bool) -> list[int]:
+def ranked(trials: Sequence[Measured], *, maximize: bool, earlier: Sequence[Earlier] = ()) -> list[int]:
     """Return the places of the trials that met the limits, the best first.
 
-    They are ordered by the mean of a Gaussian process over all trials; those that met the limits by
-    luck, with a probability below 0.8 next time, come behind the others, the surest first.
+    They are ordered by the mean of a Gaussian process over all trials, which begins with the model of the
+    *earlier* ones where there are some; those that met the limits by luck, with a probability below 0.8 next time,
+    come behind the others, the surest first.
     """
     held = [place for place, trial in enumerate(trials) if trial.feasible]
     if not held:
@@ -50,8 +54,13 @@ def ranked(trials: Sequence[Measured], *, maximize: bool) -> list[int]:
     space = union(trial.distributions for trial in trials)
     if len(trials) < FEW or not space:
         return sorted(held, key=lambda place: (-values[place], place))
-    points = Cube(space).encode([trial.parameters for trial in trials])
-    surrogate = Surrogate.fit(points, values, _excesses(trials), points, np.ones(len(trials)))
+    cube, limits = Cube(space), sorted({name for trial in trials for name in trial.excess})
+    excess = np.array([[trial.excess.get(name, 0.0) for name in limits] for trial in trials], float)
+    points = cube.encode([trial.parameters for trial in trials])
+    before = None
+    if min(trial.value for trial in trials) > 0:
+        before = model_before(earlier, cube, limits, maximize=maximize)
+    surrogate = Surrogate.fit(points, values, excess, points, np.ones(len(trials)), before)
     mean, sure = surrogate.mean(points), surrogate.feasible(points)
     return sorted(held, key=lambda place: _order(place, mean, sure))
 
@@ -98,9 +107,3 @@ def winner_of(launched: Sequence[Launched], searched: int, *, maximize: bool) ->
 def _order(place: int, mean: NDArray[np.float64], sure: NDArray[np.float64]) -> tuple[float, float, int]:
     is_sure = sure[place] >= SURE
     return (0.0 if is_sure else 1.0 - sure[place], -mean[place], place)
-
-
-def _excesses(trials: Sequence[Measured]) -> NDArray[np.float64]:
-    names = sorted({name for trial in trials for name in trial.excess})
-    rows = [[trial.excess.get(name, 0.0) for name in names] for trial in trials]
-    return np.array(rows, float).reshape(len(trials), len(names))

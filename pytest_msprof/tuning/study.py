@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_msprof.results import Run, Value
 from pytest_msprof.summary import TrialRecord
-from pytest_msprof.tuning.asking import GAIN, Asking
+from pytest_msprof.tuning.asking import GAIN, PRIOR, Asking
 from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.costs import facts_of_launch
 from pytest_msprof.tuning.finalists import Finalists, measured_of
 from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.plan import Role, TunePlan
+from pytest_msprof.tuning.prior import earlier_trials
 from pytest_msprof.tuning.proposals import configured
 from pytest_msprof.tuning.racing import OPENING, Opening, Race, Rival, opening_of, rival_among, short_of
 from pytest_msprof.tuning.ranking import Measured
@@ -84,7 +85,7 @@ class TuneStudy:
             done = len(self._log.trials())
             seed = plan.seed + 7919 * worker
             self._study.sampler = make_sampler(plan.search, seed=seed, plan=plan, done=done, offer=offer)
-        self._finalists = Finalists(plan)
+        self._finalists = Finalists(plan, lambda: earlier_trials(plan, self.attributes.get(PRIOR, ())))
         self._asking = Asking(self._study, self._log, plan, seed=seed, worker=worker, is_load_side=is_load_side)
         self.confirmations = Confirmations(self._study)
         """What the confirming launches found, in this session and earlier ones."""
