@@ -1,4 +1,4 @@
-"""`best.json` of a study: the configuration it recommends, ready for a deployment script to read."""
+"""`best.json` of a study: the configuration it recommends, or why there is none, for a deployment script to read."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pytest_msprof.json_files import write_json
+from pytest_msprof.errors import StoreError
+from pytest_msprof.json_files import read_json, write_json
 from pytest_msprof.summary import StudySummary
 from pytest_msprof.tuning.outcome import Outcome, by_hand
 
 __all__ = ["with_config_file", "write_best"]
 
-SCHEMA_VERSION = 2
-"""1: first release. 2: `config_file`, `confirmed`, `stopped`."""
+SCHEMA_VERSION = 3
+"""1: first release. 2: `config_file`, `confirmed`, `stopped`. 3: `fields` and `command` may be null."""
 
 
-def write_best(folder: Path, study: StudySummary) -> Path | None:
-    """Write what *study* recommends to `best/<case>/best.json` below *folder*; None where it recommends nothing.
+def write_best(folder: Path, study: StudySummary) -> Path:
+    """Write what *study* recommends to `best/<case>/best.json` below *folder*.
 
-    The file that configures the winner, of engines that have one, is written beside it.
+    The file that configures the winner, of engines that have one, is written beside it. A study that
+    recommends nothing takes the place of what it recommended before: `fields` and `command` are null then,
+    so that a script fails instead of deploying what misses the limits, and `verdict` says why.
     """
-    if study.winner is None:
-        return None
-    trial = study.trial(study.winner)
     place = _place(folder, study.name)
     place.mkdir(parents=True, exist_ok=True)
+    path = place / "best.json"
+    _forget_config_file(path)
     if study.config_file:
         (place / study.config_file).write_text(study.config_text, encoding="utf-8")
-    path = place / "best.json"
     write_json(
         path,
         {
@@ -36,8 +37,7 @@ def write_best(folder: Path, study: StudySummary) -> Path | None:
             "case": study.name,
             "study": study.key,
             "engine": study.engine,
-            "fields": trial.fields,
-            "load": trial.load,
+            **_recommended(study),
             "objective": study.objective,
             "objectives": study.objectives,
             "front": [
@@ -45,21 +45,40 @@ def write_best(folder: Path, study: StudySummary) -> Path | None:
                 for number in study.front
             ],
             "subject_to": study.subject_to,
-            "metrics": trial.metrics,
-            "is_default": trial.number == 0,
-            "keep_default": study.keeps_default,
-            "is_confirmed": any(entry.number == trial.number and entry.runs for entry in study.confirmations),
             "confirmed": _confirmed(study),
             "against_default": [delta.model_dump(mode="json") for delta in study.deltas],
             "verdict": study.verdict,
             "stopped": study.stopped,
-            "command": study.command,
-            "environment": study.environment,
-            "config_file": study.config_file,
             "workload": study.workload.model_dump(mode="json", exclude_defaults=True),
         },
     )
     return path
+
+
+def _recommended(study: StudySummary) -> dict[str, Any]:
+    """Say what to start; of a study without a winner, that there is nothing to start."""
+    trial = None if study.winner is None else study.trial(study.winner)
+    return {
+        "fields": trial and trial.fields,
+        "load": trial and trial.load,
+        "metrics": trial.metrics if trial else {},
+        "is_default": study.winner == 0,
+        "keep_default": study.keeps_default,
+        "is_confirmed": any(entry.number == study.winner and entry.runs for entry in study.confirmations),
+        "command": study.command if trial else None,
+        "environment": study.environment,
+        "config_file": study.config_file,
+    }
+
+
+def _forget_config_file(path: Path) -> None:
+    """Remove the file that configured the winner of before; nothing that may be somebody else's."""
+    try:
+        name = read_json(path).get("config_file")
+    except StoreError:
+        return
+    if isinstance(name, str) and name == Path(name).name and (path.parent / name).is_file():
+        (path.parent / name).unlink()
 
 
 def with_config_file(outcome: Outcome, folder: Path) -> StudySummary:

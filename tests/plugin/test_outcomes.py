@@ -184,6 +184,23 @@ def test_several_objectives_make_a_score_that_is_confirmed_and_a_front(project):
     assert {entry["trial"] for entry in written["front"]} <= {0, 1, 2}
 
 
+def test_what_was_recommended_before_is_gone_once_nothing_meets_the_limits(project):
+    space = "SearchSpace(choice('capacity', [1, 4]), default={'capacity': 1})"
+    project.study(space, n_trials=2, subject_to={"ttft.p50": 10})
+    project.run()
+    (path,) = (project.path / ".msprof" / "best").glob("*/best.json")
+    before = json.loads(path.read_text())
+    project.study(space, n_trials=2, subject_to={"ttft.p50": 1e-5})
+
+    result = project.run()
+
+    assert result.ret == 1
+    assert before["fields"] is not None
+    now = json.loads(path.read_text())
+    assert (now["fields"], now["command"], now["case"]) == (None, None, before["case"])
+    assert now["verdict"].startswith("nothing met the constraints in any trial; closest: ")
+
+
 def test_a_body_that_never_tells_fails(project):
     project.study("SearchSpace(choice('capacity', [4, 8]))", body=NEVER_TELLS, n_trials=1)
 
