@@ -39,11 +39,12 @@ def untried(
 
 def _left_over(plan: TunePlan, records: Sequence[TrialRecord], stopped: str) -> Iterator[str]:
     left, size = plan.n_trials - len(records), plan.space.size()
+    why = stopped or "the session ended before them"
     if left > 0:
-        yield f"{left} of {plan.n_trials} trials: {stopped or 'the session ended before them'}"
+        yield f"{left} of {plan.n_trials} trials: {why}"
     if size is not None and size > len(records):
-        budget = f"{plan.n_trials} trial{'s' * (plan.n_trials > 1)}"
-        yield f"{size - len(records):,} of {size:,} configurations: the budget is {budget}"
+        budget = f"the budget is {plan.n_trials} trial{'s' * (plan.n_trials > 1)}"
+        yield f"{size - len(records):,} of {size:,} configurations: {why if left > 0 else budget}"
 
 
 def _refused(plan: TunePlan, refused: Sequence[Mapping[str, Value]]) -> Iterator[str]:

@@ -37,6 +37,21 @@ def test_trials_that_are_left_over_have_the_reason():
     assert "3 of 4 trials: the session ended before them" in untried(make_plan(SPACE), records, [], "")
 
 
+def test_configurations_that_are_left_have_the_same_reason_as_the_trials_that_are():
+    records = [record(0, size=1)]
+    plan = make_plan(SearchSpace(integers("size", 1, 64)), n_trials=12)
+
+    found = untried(plan, records, [], "the budget of 5 minutes ended")
+
+    assert found[:2] == (
+        "11 of 12 trials: the budget of 5 minutes ended",
+        "63 of 64 configurations: the budget of 5 minutes ended",
+    )
+    assert untried(make_plan(plan.space, n_trials=1), records, [], "")[0] == (
+        "63 of 64 configurations: the budget is 1 trial"
+    )
+
+
 def test_proposals_that_broke_a_condition_are_counted_with_one_of_them():
     refused = [{"seqs": 1, "kernel": "y"}, {"seqs": 1, "kernel": "z"}]
 
