@@ -186,7 +186,7 @@ def trial(request: pytest.FixtureRequest, engine_name: str, simulator: type[Simu
     try:
         found = next_trial(session_of(request.config), request.node, request.param, engine_name, simulator)
     except StoreError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     if "load_generator" in request.fixturenames:
         load_fields = session_of(request.config).own_load_fields(found.fields)
         loader = request.getfixturevalue("load_generator")

@@ -227,7 +227,7 @@ def settle(item: pytest.Function) -> Iterator[None]:
         with _settled(item):
             yield
     except StoreError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @contextmanager
