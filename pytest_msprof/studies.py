@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -73,7 +72,7 @@ def _say_where(session: MsprofSession, item: pytest.Function, study: TuneStudy, 
         trial.fields,
         study.records(),
         confirmed=sum(map(len, study.confirmations.of(session.id).values())),
-        elapsed=time.monotonic() - study.opened_at,
+        elapsed=study.searched(),
         at_once=measured_at_once(item.config, session.options.devices),
     )
     item.stash.setdefault(FACTS, {})["progress"] = lines
@@ -105,7 +104,7 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
     if slot.index < study.answered:
         pytest.skip(f"answered from study {study.attributes.get('case', study.name)}")
     minutes = study.plan.minutes
-    if minutes is not None and slot.index and time.monotonic() - study.opened_at > minutes * 60:
+    if minutes is not None and slot.index and study.searched() > minutes * 60:
         study.end(f"the budget of {minutes:g} minutes ended")
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")
     if study.confirmations.have_begun(session.id):

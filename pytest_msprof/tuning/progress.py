@@ -34,7 +34,7 @@ def progress_lines(
     """Return the lines for the item that starts now and measures trial *number*, its configuration below.
 
     *records* are the trials that ended, *confirmed* the confirming launches that did, *elapsed* the
-    seconds that the session has searched, *at_once* the configurations that are measured at a time.
+    seconds of the budget that are spent, *at_once* the configurations that are measured at a time.
     """
     if slot.kind == "confirm":
         where, best = f"{slot.role} again ({slot.index + 1} of {plan.confirm}), trial {number}", ""

@@ -74,7 +74,7 @@ class TuneStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan, self.name, self.session_id = plan, name, session_id
         self._storage, self._turn, self._is_alive, self._worker = storage, turn, is_alive, worker
-        self.opened_at = time.monotonic()
+        self._opened_at = time.monotonic()
         direction: Literal["maximize", "minimize"] = "maximize" if plan.maximize else "minimize"
         with self._turn(), quiet():
             self._study = optuna.create_study(
@@ -91,6 +91,7 @@ class TuneStudy:
         """What the confirming launches found, in this session and earlier ones."""
         self.answered = sum(1 for trial in self._log.finished() if trial.user_attrs.get("session") != session_id)
         """Trials that earlier sessions finished."""
+        self._earlier = sum(took for session, took in self._log.seconds().items() if session != session_id)
 
     # What was found
 
@@ -133,6 +134,14 @@ class TuneStudy:
     def is_spent(self) -> bool:
         """Say whether as many trials are measured, or being measured, as the plan asks for."""
         return len(self._log.accepted()) >= self.plan.n_trials
+
+    def searched(self) -> float:
+        """Return the seconds of the budget that are spent: since this session began, and what earlier ones measured.
+
+        Of a session that ended its trials count, however it ended: not the pause until the next one.
+        """
+        own = self._log.seconds().get(self.session_id, 0.0)  # more than ours where this worker replaces a dead one
+        return self._earlier + max(own, time.monotonic() - self._opened_at)
 
     def ranking(self) -> dict[Role, int]:
         """Return the trials to confirm: the two that are most likely the best feasible ones, and the default."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,15 @@ class TrialLog:
     def records(self) -> tuple[TrialRecord, ...]:
         """Return every finished trial as reports read it, in the order of their numbers."""
         return tuple(map(record_of, self.finished()))
+
+    def seconds(self) -> dict[str, float]:
+        """Return how long each session measured: what its trials took, of several workers those of the busiest."""
+        found: dict[str, defaultdict[int, float]] = {}
+        for trial in self.finished():
+            facts = facts_of(trial)
+            workers = found.setdefault(str(trial.user_attrs.get("session", "")), defaultdict(float))
+            workers[facts.get("worker", 0)] += facts.get("duration") or 0.0
+        return {session: max(workers.values()) for session, workers in found.items()}
 
     def known(self) -> dict[str, FrozenTrial | None]:
         """Return the accepted configurations by digest; None for one that is being measured."""

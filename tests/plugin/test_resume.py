@@ -22,6 +22,15 @@ def test_study(trial, launch_service, load_generator, record):
         trial.tell(run)
 """
 
+TAKES_AN_HOUR = """
+def test_study(trial, launch_service, load_generator, record):
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            if trial.number == 0:
+                trial._proposal.asked_at -= 3600
+            trial.tell(record(load_generator.run(workload, service)))
+"""
+
 
 def trials(project):
     """Return what was measured in the search, by configuration."""
@@ -117,6 +126,21 @@ def test_a_named_study_must_answer_the_same_question(project):
     refused.stderr.fnmatch_lines(["ERROR: msprof: study 'mine' answers another question: *--msprof-fresh starts over"])
     assert len(project.runs()) == measured
     project.run("--msprof-study", "mine", "--msprof-fresh").assert_outcomes(passed=4)
+
+
+def test_a_budget_of_minutes_is_that_of_the_study_not_of_each_session(project):
+    project.study(SPACE, body=TAKES_AN_HOUR, minutes=1)
+    project.run("-k", "trial-0").assert_outcomes(passed=1, deselected=3)
+
+    ended = project.run()
+
+    ended.assert_outcomes(passed=1, skipped=3)
+    assert trials(project) == [1]
+    assert "left over: the budget of 1 minutes ended" in project.reports()["test_study[fake-trial-1]"].why
+    assert "not tried: 2 of 3 configurations: the budget of 1 minutes ended" in said(ended)
+    project.study(SPACE, minutes=90)
+    project.run().assert_outcomes(passed=3, skipped=1)
+    assert sorted(trials(project)) == [1, 2, 4]
 
 
 def test_a_line_that_a_killed_writer_left_torn_costs_nothing(project):

@@ -198,6 +198,33 @@ def test_confirmations_count_for_the_session_that_made_them(tmp_path):
     assert study.confirmations.of(new_id()) == {}
 
 
+def took(study, seconds: float) -> None:
+    """Let a study measure a trial that took so long."""
+    proposal = study.ask()
+    proposal.asked_at -= seconds
+    study.tell(proposal, make_run(1.0))
+
+
+def test_what_earlier_sessions_measured_counts_as_searched_as_long_as_its_busiest_worker_took(tmp_path):
+    session, hour = new_id(), 3600.0
+    took(make_study(tmp_path, session=session), hour)
+    took(make_study(tmp_path, session=session, worker=1), 2 * hour)
+    took(make_study(tmp_path), 3 * hour)
+
+    later = make_study(tmp_path)
+
+    assert round(later.searched() / hour) == 2 + 3
+
+
+def test_a_worker_that_takes_the_place_of_a_dead_one_has_no_more_time_than_that_had(tmp_path):
+    session, hour = new_id(), 3600.0
+    first = make_study(tmp_path, session=session)
+    took(first, hour)
+
+    assert round(make_study(tmp_path, session=session, worker=2).searched() / hour) == 1
+    assert round(first.searched() / hour) == 1
+
+
 def test_a_later_session_goes_on_where_the_first_one_stopped(tmp_path):
     first = make_study(tmp_path)
     for _ in range(2):
