@@ -23,8 +23,8 @@ class Distribution(RootModel[dict[str, float]]):
             return self.root[statistic]
         except KeyError:
             pass
-        if statistic in SAMPLE_NEEDED and "n" in self.root:
-            needed = SAMPLE_NEEDED[statistic]
+        needed = SAMPLE_NEEDED.get(statistic, 0)
+        if self.root.get("n", needed) < needed:
             raise SampleTooSmall(f"{statistic} needs {needed} values, but got {self.root['n']:g}")
         known = ", ".join(self.root) or "nothing"
         raise MetricMissing(f"no statistic {statistic!r} (this distribution has: {known})")

@@ -174,6 +174,8 @@ class LoadError(MsprofError):
 class MetricMissing(MsprofError):
     """A run does not have the metric that was asked for."""
 
+    failure = "metric missing"
+
 
 class SampleTooSmall(MetricMissing):
     """A statistic needs more values than there are: p99 needs 100."""

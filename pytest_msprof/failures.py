@@ -10,6 +10,7 @@ __all__ = [
     "CLIENT_ERRORS",
     "CRASHED_UNDER_LOAD",
     "DOES_NOT_START",
+    "METRIC_MISSING",
     "MODEL_NOT_FOUND",
     "NO_CRASH",
     "OUT_OF_MEMORY",
@@ -28,7 +29,8 @@ DOES_NOT_START = "does not start"
 CRASHED_UNDER_LOAD = "crashed under load"
 TIMEOUT = "timeout"
 CLIENT_ERRORS = "client errors"
-NO_CRASH = frozenset({TIMEOUT, CLIENT_ERRORS, PORT_IN_USE})
+METRIC_MISSING = "metric missing"
+NO_CRASH = frozenset({TIMEOUT, CLIENT_ERRORS, PORT_IN_USE, METRIC_MISSING})
 """Failures that say nothing about the memory or the options of a configuration."""
 
 LONGEST_CAUSE = 400

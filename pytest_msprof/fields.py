@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pytest_msprof.errors import InvalidSpace, UnknownName
 from pytest_msprof.expressions import Expression
 from pytest_msprof.following import FOLLOWING, Following
+from pytest_msprof.numerics import may_change_answers
 from pytest_msprof.results import Value
 from pytest_msprof.scales import MOST_STEPS, Integers, Options, Reals, Scale, evenly, is_number, same, shown, whole
 
 __all__ = [
     "DTYPES",
     "MEMORY",
-    "NUMERIC",
     "OptimizerConfigField",
     "choice",
     "constant",
@@ -36,11 +36,6 @@ DTYPES = ("int", "float", "bool", "enum", "range", "ratio", "share", "factories"
 
 MEMORY = ("more", "less", "either")
 """`either` says that it matters and nobody knows which way."""
-NUMERIC = {
-    *("dtype", "torch_dtype", "precision", "quantization", "kv_cache_dtype", "kv_cache_quantization"),
-    *("speculative_config", "num_speculative_tokens", "speculative_model", "speculative_algorithm"),
-}
-"""Names under which engines have what changes a model's answers."""
 
 
 class OptimizerConfigField(BaseModel):
@@ -75,7 +70,7 @@ class OptimizerConfigField(BaseModel):
     memory: str = ""
     """What memory a larger value demands, or a later option: one of `MEMORY`, empty where it does not matter."""
     numerics: bool | None = None
-    """Whether it may change what the model answers; None: where its name is one of `NUMERIC`."""
+    """Whether it may change what the model answers; None: where its name says so (`numerics`)."""
     unset: bool | int | float | str | list[Any] | dict[str, Any] | None = None
     """What the engine does where nobody gives a value; None: nobody said."""
     live: bool = False
@@ -249,7 +244,7 @@ class OptimizerConfigField(BaseModel):
     @property
     def changes_numerics(self) -> bool:
         """Whether its values may differ in what the model answers: precision, quantization, cache type, drafts."""
-        return self.name.lower() in NUMERIC if self.numerics is None else self.numerics
+        return may_change_answers(self.name) if self.numerics is None else self.numerics
 
     def marked(
         self, *, memory: str = "", numerics: bool | None = None, unset: Value = None, live: bool = False

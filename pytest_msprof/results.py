@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -127,6 +128,7 @@ class Run(BaseModel):
     _series: Mapping[str, Series] | Callable[[], Mapping[str, Series]] = PrivateAttr(default_factory=dict)
     _repeats: tuple[Run, ...] = PrivateAttr(())
     _planned: int = PrivateAttr(1)
+    _odd: Mapping[str, float] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def of(cls, measured: Measurement, **facts: Any) -> Self:
@@ -184,6 +186,38 @@ class Run(BaseModel):
     def with_repeats(self, repeats: tuple[Run, ...], planned: int) -> Self:
         """Return the same run, knowing the ones *repeats* recorded before it and how many will come."""
         return self._attach(_planned=planned, _repeats=(*repeats, self))
+
+    def finite(self) -> Self:
+        """Return the run without the figures that are no numbers, NaN and infinities, which a note names.
+
+        Whoever asks for one of them is told what it was.
+        """
+        odd: dict[str, float] = {}
+
+        def kept(figures: Mapping[str, float], prefix: str = "") -> dict[str, float]:
+            odd.update({f"{prefix}{name}": value for name, value in figures.items() if not math.isfinite(value)})
+            return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+        def described(distributions: Mapping[str, Distribution], prefix: str = "") -> dict[str, Distribution]:
+            return {name: Distribution(kept(found.root, f"{prefix}{name}.")) for name, found in distributions.items()}
+
+        found: dict[str, Any] = {
+            "metrics": kept(self.metrics),
+            "distributions": described(self.distributions),
+            "intervals": {name: ends for name, ends in self.intervals.items() if all(map(math.isfinite, ends))},
+            "server": kept(self.server, "server."),
+        }
+        if self.steady is not None:
+            steady = {
+                "metrics": kept(self.steady.metrics, "steady."),
+                "distributions": described(self.steady.distributions, "steady."),
+            }
+            found["steady"] = self.steady.model_copy(update=steady)
+        if not odd and len(found["intervals"]) == len(self.intervals):
+            return self
+        named = ", ".join(f"{name} is {value}" for name, value in odd.items())
+        found["notes"] = (*self.notes, *([f"left out, for it is no number: {named}"] if named else []))
+        return self._attach(_odd=odd).model_copy(update=found)
 
     def _attach(self, **private: Any) -> Self:
         copy = self.model_copy()
@@ -253,6 +287,8 @@ class Run(BaseModel):
         """
         if metric in self.metrics:
             return self.metrics[metric]
+        if metric in self._odd:
+            raise MetricMissing(f"{metric} is {self._odd[metric]}; load generator: {self.load_generator!r}")
         name, _, statistic = metric.partition(".")
         if name not in METRICS and name not in self.metrics and name not in self.distributions:
             raise UnknownName("metric", name, METRICS)

@@ -249,7 +249,11 @@ class MsprofSession:
         return own, partial
 
     def record(self, run: Run, partial: PartialRun, item: pytest.Item) -> Run:
-        """Seal *run* and remember it; returns it knowing the repeats recorded before it."""
+        """Seal *run* and remember it; returns it knowing the repeats recorded before it.
+
+        What is no number is left out, so that it loses nothing else that was measured.
+        """
+        run = run.finite()
         folder = self.store.seal(partial, run)
         earlier = self._earlier(run)
         launches = {other.launch_id for other in (*earlier, run)}

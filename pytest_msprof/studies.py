@@ -220,7 +220,7 @@ def settle(item: pytest.Function) -> Iterator[None]:
     """Turn what the body of a trial item did into its outcome.
 
     Measured passes; infeasible, crashed and unanswered skip with the reason; a body that never
-    told fails, and so does a study that cannot be written.
+    told fails, and so does a metric that is missing or a study that cannot be written.
     """
     try:
         with _settled(item):
@@ -243,10 +243,11 @@ def _settled(item: pytest.Function) -> Iterator[None]:
         if trial.measured:
             return
         pytest.skip(f"{getattr(error, 'failure', 'client errors')}: {error}")
+    except MetricMissing as error:
+        _mark_unmeasured(item, trial, error)
+        raise
     except BaseException as error:
         trial.release(again=isinstance(error, ENDS_SESSION))
-        if isinstance(error, MetricMissing):
-            session_of(item.config).unmeasurable[case_of(item)] = str(error)
         raise
     trial.conclude()
     if not trial.told:
@@ -259,6 +260,17 @@ def _settled(item: pytest.Function) -> Iterator[None]:
         pytest.skip(trial.behind)
     if trial.infeasible:
         pytest.skip(f"infeasible: {trial.infeasible}")
+
+
+def _mark_unmeasured(item: pytest.Function, trial: Trial, error: MetricMissing) -> None:
+    """Let nobody measure again what lacks a metric: this configuration, or all of them where none had it so far."""
+    session, case = session_of(item.config), case_of(item)
+    if trial.slot.kind == "trial" and any(record.metrics for record in session.studies[case].records()):
+        trial.fail(error)
+        _tell_hooks(item, trial)
+    else:
+        trial.release()
+        session.unmeasurable[case] = str(error)
 
 
 def _tell_hooks(item: pytest.Function, trial: Trial) -> None:
@@ -277,6 +289,9 @@ def conclude_item(item: pytest.Function) -> None:
     if slot := slot_of(item):
         wait_for_others(session, item, slot, study)
     outcome = _outcome(session, study)
+    if (why := session.unmeasurable.get(case_of(item))) and not outcome.summary.trials:
+        verdict = f"nothing could be measured: {why}"
+        outcome = outcome._replace(summary=outcome.summary.model_copy(update={"verdict": verdict}), failure=verdict)
     write_best(session.options.folder, outcome.summary)
     item.user_properties.append(("msprof.verdict", outcome.summary.verdict))
     facts = item.stash.setdefault(FACTS, {})

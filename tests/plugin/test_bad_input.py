@@ -15,6 +15,15 @@ def test_study(trial, launch_service, load_generator, record):
             run = record(load_generator.run(workload, service))
             trial.tell(run.model_copy(update={{"metrics": {{**run.metrics, "output_throughput": float("{}")}}}}))
 """
+MEASURES = """
+def test_study(trial, launch_service, load_generator, record):
+    with launch_service(trial.fields) as service:
+        for workload in trial.workloads():
+            run = load_generator.run(workload, service)
+            if {when}:
+                run = run.model_copy(update={{"metrics": {{**run.metrics, "{metric}": float("{figure}")}}}})
+            trial.tell(record(run))
+"""
 
 
 @pytest.mark.parametrize(
@@ -69,20 +78,57 @@ def test_a_metric_that_the_benchmark_does_not_provide_costs_one_start_and_says_w
 
     result = project.run()
 
-    result.assert_outcomes(failed=1, passed=1, skipped=2)
+    result.assert_outcomes(failed=2, skipped=2)
     assert project.launches() == 1
     why = project.reports()["test_study[fake-trial-2]"].why
     assert "left over: this run has no metric 'energy' (it has: success_rate, " in why
+    assert (
+        "nothing could be measured: this run has no metric 'energy'" in project.reports()["test_study[fake-result]"].why
+    )
 
 
 @pytest.mark.parametrize("figure", ["nan", "inf", "-inf"])
 def test_a_figure_that_is_no_number_is_an_error_and_never_a_value(project, figure):
     project.study(SPACE, n_trials=2, body=REPORTS.format(figure))
 
-    project.run().assert_outcomes(failed=1, passed=1, skipped=1)
+    project.run().assert_outcomes(failed=2, skipped=1)
 
     why = project.reports()["test_study[fake-trial-0]"].why
     assert f"output_throughput is {figure}, which no study can learn from" in why
+
+
+@pytest.mark.parametrize("figure", ["nan", "-inf"])
+def test_an_objective_that_is_no_number_when_it_is_recorded_is_named_and_measured_once(project, figure):
+    project.study(SPACE, body=MEASURES.format(when=True, metric="output_throughput", figure=figure))
+
+    project.run().assert_outcomes(failed=2, skipped=2)
+
+    reports = project.reports()
+    assert f"output_throughput is {figure}" in reports["test_study[fake-trial-0]"].why
+    assert f"left over: output_throughput is {figure}" in reports["test_study[fake-trial-1]"].why
+    assert f"nothing could be measured: output_throughput is {figure}" in reports["test_study[fake-result]"].why
+    (run,) = project.runs()
+    assert run.notes[-1] == f"left out, for it is no number: output_throughput is {figure}"
+
+
+def test_one_configuration_without_a_number_is_an_error_and_the_study_goes_on_without_it(project):
+    body = MEASURES.format(when="trial.number == 1", metric="output_throughput", figure="nan")
+    project.study(SPACE, n_trials=4, body=body)
+
+    project.run().assert_outcomes(failed=1, passed=4)
+
+    assert "output_throughput is nan" in project.reports()["test_study[fake-trial-1]"].why
+    project.run().assert_outcomes(passed=1, skipped=4)
+    assert len(project.runs()) == 4
+
+
+def test_a_figure_that_nobody_asked_for_loses_no_run_where_it_is_no_number(project):
+    project.study(SPACE, n_trials=2, body=MEASURES.format(when=True, metric="energy", figure="nan"))
+
+    project.run().assert_outcomes(passed=3)
+
+    assert all("energy" not in run.metrics for run in project.runs())
+    assert all("energy is nan" in run.notes[-1] for run in project.runs())
 
 
 def test_a_disk_that_is_full_is_one_sentence_and_the_study_goes_on_with_room(project):

@@ -84,3 +84,21 @@ def test_what_is_beside_a_run_is_not_in_its_json(run):
 
     assert Run.model_validate(stored) == run
     assert not [name for name in stored if name.startswith("_")]
+
+
+def test_what_is_no_number_is_left_out_and_named(run):
+    odd = {
+        "metrics": {"output_throughput": 100.0, "energy": float("nan")},
+        "distributions": {"ttft": Distribution({"n": 8.0, "mean": float("inf"), "p50": 0.1})},
+        "intervals": {"ttft.p50": (0.1, float("inf"))},
+    }
+
+    finite = run.model_copy(update=odd).finite()
+
+    assert finite.metrics == {"output_throughput": 100.0}
+    assert finite.distributions["ttft"].root == {"n": 8.0, "p50": 0.1}
+    assert finite.intervals == {}
+    assert finite.notes == ("left out, for it is no number: energy is nan, ttft.mean is inf",)
+    with pytest.raises(MetricMissing, match=r"ttft\.mean is inf"):
+        finite.value("ttft.mean")
+    assert finite.finite() is finite
