@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pytest_msprof.metrics import METRICS
 from pytest_msprof.summary import StudySummary, TrialRecord
 from pytest_msprof.tradeoffs import front
 
-__all__ = ["Step", "best_so_far", "failures_by_class", "figures_of", "higher_is_better", "on_the_front", "tradeoffs_of"]
+__all__ = [
+    "Point",
+    "Step",
+    "best_so_far",
+    "failures_by_class",
+    "figures_of",
+    "higher_is_better",
+    "on_the_front",
+    "search_trace",
+    "tradeoffs_of",
+]
 
 
 def higher_is_better(name: str, study: StudySummary | None = None) -> bool:
@@ -30,17 +40,36 @@ class Step(NamedTuple):
     """How long the trials took until it was known, all of them added up."""
 
 
-def best_so_far(study: StudySummary) -> list[Step]:
-    """Return the trials that met the limits and were better than all before them, in their order."""
-    sign, found, seconds = 1 if higher_is_better(study.objective, study) else -1, list[Step](), 0.0
+class Point(NamedTuple):
+    """How far the search was once one more trial was known."""
+
+    trial: TrialRecord
+    seconds: float
+    """How long the trials took up to this one, all of them added up."""
+    best: float | None
+    """The best objective within the limits so far, None before there was one."""
+    is_better: bool
+    """Whether this trial brought it."""
+
+
+def search_trace(study: StudySummary) -> Iterator[Point]:
+    """Yield how far the search was after each trial, in their order."""
+    sign, best, seconds = 1 if higher_is_better(study.objective, study) else -1, None, 0.0
     for trial in study.trials:
         seconds += trial.duration or 0.0
-        value = trial.value
-        if trial.state != "measured" or value is None or not math.isfinite(value):
-            continue
-        if not found or sign * value > sign * found[-1].value:
-            found.append(Step(trial.number, value, seconds))
-    return found
+        value = trial.value if trial.state == "measured" else None
+        is_better = value is not None and math.isfinite(value) and (best is None or sign * value > sign * best)
+        best = value if is_better else best
+        yield Point(trial, seconds, best, is_better)
+
+
+def best_so_far(study: StudySummary) -> list[Step]:
+    """Return the trials that met the limits and were better than all before them, in their order."""
+    return [
+        Step(point.trial.number, point.best, point.seconds)
+        for point in search_trace(study)
+        if point.is_better and point.best is not None
+    ]
 
 
 def tradeoffs_of(study: StudySummary) -> list[tuple[str, str]]:

@@ -31,6 +31,8 @@ __all__ = [
     "fill",
     "number_format",
     "pour",
+    "with_unit",
+    "writable",
 ]
 
 NARROWEST, WIDEST = 8, 60
@@ -106,6 +108,17 @@ def number_format(metric: str) -> str:
     if known is None:
         return PLAIN
     return {"s": SECONDS, "s/token": SECONDS, "1": SHARE}.get(known.unit, FIGURE)
+
+
+def with_unit(metric: str) -> str:
+    """Return a metric as a heading: `ttft.p50 (s)`."""
+    known = METRICS.get(metric.partition(".")[0])
+    return f"{metric} ({known.unit})" if known and known.unit != "1" else metric
+
+
+def writable(text: str) -> str:
+    """Return *text* without what XML cannot carry."""
+    return UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def fill(sheet: Worksheet, columns: Sequence[Column], rows: Iterable[Sequence[Value]]) -> None:
@@ -215,5 +228,5 @@ def _content(value: Value) -> Value:
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, ensure_ascii=False, default=str)
     if isinstance(value, str):
-        return UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", value)[:LONGEST_TEXT]
+        return writable(value)[:LONGEST_TEXT]
     return value

@@ -9,7 +9,18 @@ from pathlib import Path
 
 from openpyxl import Workbook
 
-from msprof_reports.cells import CHANGE, DATE, FIGURE, SHARE, Column, Figure, delta_cells, fill, number_format
+from msprof_reports.cells import (
+    CHANGE,
+    DATE,
+    FIGURE,
+    SHARE,
+    Column,
+    Figure,
+    delta_cells,
+    fill,
+    number_format,
+    with_unit,
+)
 from msprof_reports.findings import (
     comparison_verdict,
     environments,
@@ -20,9 +31,9 @@ from msprof_reports.findings import (
     study_finding,
 )
 from msprof_reports.run_statistics import PERCENTILES, STATISTICS, statistics_of
+from msprof_reports.search_sheet import fill_search
 from pytest_msprof.comparison import Delta
 from pytest_msprof.display import field_values
-from pytest_msprof.metrics import METRICS
 from pytest_msprof.results import Value
 from pytest_msprof.search_facts import on_the_front, tradeoffs_of
 from pytest_msprof.summary import SessionSummary, StudySummary
@@ -57,6 +68,7 @@ def _workbook(summary: SessionSummary) -> Workbook:
     book.remove(book.worksheets[0])
     fill(book.create_sheet("Summary"), (Column("fact"), Column("value")), _summary_rows(summary))
     fill(book.create_sheet("Studies"), _study_columns(summary.studies), _study_rows(summary.studies))
+    fill_search(book.create_sheet("Search"), summary.studies)
     fill(book.create_sheet("Effects"), EFFECT_COLUMNS, _effect_rows(summary.studies))
     fill(book.create_sheet("Comparisons"), COMPARISON_COLUMNS, _comparison_rows(summary))
     fill(book.create_sheet("Runs"), _run_columns(), _run_rows(summary))
@@ -106,7 +118,7 @@ def _metric_names(studies: Sequence[StudySummary]) -> list[str]:
 
 def _study_columns(studies: Sequence[StudySummary]) -> tuple[Column, ...]:
     plain = ("study", "engine", "trial", "role", "on the front")
-    metrics = (Column(_with_unit(name), number_format(name)) for name in _metric_names(studies))
+    metrics = (Column(with_unit(name), number_format(name)) for name in _metric_names(studies))
     rest = ("took (s)", "failure", "reason", "end of the log")
     return (
         *map(Column, plain),
@@ -156,7 +168,7 @@ def _effect_rows(studies: Sequence[StudySummary]) -> Iterator[Sequence[Value]]:
             head = (study.name, effect.field, effect.importance, effect.low, effect.high)
             for point in effect.points:
                 figures = (Figure(value, shown) for value in (point.mean, point.low, point.high))
-                yield (*head, point.value, _with_unit(study.objective), *figures)
+                yield (*head, point.value, with_unit(study.objective), *figures)
 
 
 COMPARISON_COLUMNS = (
@@ -199,7 +211,7 @@ def _facts(delta: Delta, reason: str) -> Sequence[Value]:
 
 def _run_columns() -> tuple[Column, ...]:
     plain = ("run", "launch", "case", "engine", "model", "device", "fields", "concurrency", "request rate (1/s)")
-    metrics = (Column(_with_unit(name), number_format(name)) for name in RUN_METRICS)
+    metrics = (Column(with_unit(name), number_format(name)) for name in RUN_METRICS)
     rest = (Column("started", DATE), Column("duration (s)", FIGURE), Column("completed"), Column("failed"))
     return (*map(Column, plain), *metrics, *rest, Column("errors"), Column("whole"), Column("client limited"))
 
@@ -239,13 +251,8 @@ def _distribution_rows(summary: SessionSummary) -> Iterator[Sequence[Value | Fig
         for found in statistics_of(run):
             shown = number_format(found.metric)
             figures = (*found.plain, *chain.from_iterable(found.percentiles))
-            head = (run.id, run.case, run.engine, found.part, _with_unit(found.metric), found.n)
+            head = (run.id, run.case, run.engine, found.part, with_unit(found.metric), found.n)
             yield (*head, *(Figure(value, shown) for value in figures))
-
-
-def _with_unit(name: str) -> str:
-    known = METRICS.get(name.partition(".")[0])
-    return f"{name} ({known.unit})" if known and known.unit != "1" else name
 
 
 def _distinct(values: Sequence[Value]) -> Value:

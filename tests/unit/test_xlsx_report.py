@@ -31,7 +31,8 @@ def book(tmp_path):
 
 
 def test_the_sheets_come_in_the_order_of_the_questions(book):
-    assert book.sheetnames == ["Summary", "Studies", "Effects", "Comparisons", "Runs", "Distributions", "Environment"]
+    first = ["Summary", "Studies", "Search", "Effects", "Comparisons"]
+    assert book.sheetnames == [*first, "Runs", "Distributions", "Environment"]
 
 
 def test_the_summary_begins_with_what_was_found(book):
@@ -53,6 +54,32 @@ def test_a_trial_is_a_row_with_a_column_for_each_field(book):
     assert (failed["state"], failed["failure"]) == ("failed", "out of memory")
     assert failed["output_throughput (token/s)"] is None
     assert "DefaultCPUAllocator" in failed["end of the log"]
+
+
+def test_the_search_is_told_trial_by_trial_over_trials_and_minutes(book):
+    rows = rows_of(book["Search"])
+    study = sample_study()
+    assert [row["trial"] for row in rows] == [trial.number for trial in study.trials]
+    assert [row["trials so far"] for row in rows] == list(range(1, 13))
+    assert [row["best so far"] for row in rows][:5] == [None, 1138, 1138, 1503, 1503]
+    assert rows[-1]["best so far"] == 1648
+    assert rows[-1]["minutes so far"] == pytest.approx(sum(trial.duration for trial in study.trials) / 60)
+    assert rows[4]["value"] is None
+
+
+def test_each_study_that_found_something_is_drawn_over_trials_and_over_minutes(tmp_path):
+    failed = sample_study(name="failed", trials=sample_study().trials[4:5], winner=None)
+    studies = (failed, sample_study(), sample_study(name="test_other"))
+
+    sheet = book_of(sample_session(studies=studies), tmp_path)["Search"]
+
+    drawn = [[series.yVal.numRef.f for series in chart.series] for chart in sheet._charts]
+    assert (
+        drawn
+        == [["'Search'!$H$3:$H$14", "'Search'!$G$3:$G$14"]] * 2 + [["'Search'!$H$15:$H$26", "'Search'!$G$15:$G$26"]] * 2
+    )
+    across = [chart.series[0].xVal.numRef.f for chart in sheet._charts]
+    assert across[:2] == ["'Search'!$C$3:$C$14", "'Search'!$D$3:$D$14"]
 
 
 def test_what_fields_do_are_figures_of_the_objective(book):
