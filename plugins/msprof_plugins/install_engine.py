@@ -135,6 +135,7 @@ RECIPES = {
             "pyyaml>=6",
             "scipy>=1.11",
             "starlette>=0.46",
+            "threadpoolctl>=3.1",
             "torchao==0.18.0",
             "uvicorn>=0.34",
             "uvloop>=0.20",

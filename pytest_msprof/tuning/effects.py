@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pytest_msprof.summary import Effect, EffectPoint
 from pytest_msprof.tuning.encoding import Cube
 from pytest_msprof.tuning.gaussian import GaussianProcess, matern
+from pytest_msprof.tuning.one_thread import on_one_thread
 from pytest_msprof.tuning.ranking import Measured, union
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class _Belief(NamedTuple):
     noise: float
 
 
+@on_one_thread
 def effects(trials: Sequence[Measured], space: SearchSpace) -> tuple[Effect, ...]:
     """Return the effect of each field that varied, the most important first; nothing for fewer than six *trials*.
 

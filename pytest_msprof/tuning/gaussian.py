@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -101,6 +101,18 @@ class GaussianProcess:
             earlier, deviation = self.before.predict(points)
             mean, variance = mean + earlier, variance + (deviation / self.scale) ** 2
         return mean, self.scale * np.sqrt(np.maximum(variance - np.sum(solved**2, axis=0), 1e-12))
+
+    def believing(self, points: Array) -> Self:
+        """Return the process as if its own mean had been seen at *points*: the mean stays, the doubt there goes.
+
+        The kriging believer of Ginsbourger, Le Riche and Carraro, Kriging is well-suited to parallelize optimization,
+        2010, with the hyperparameters of what was observed: a belief says nothing about them.
+        """
+        known = np.linalg.solve(self.factor, self._believed(self.points, points))
+        rest = self._believed(points, points) - known.T @ known + JITTER * np.eye(len(points))
+        factor = np.block([[self.factor, np.zeros_like(known)], [known.T, np.linalg.cholesky(rest)]])
+        weights = np.concatenate([self.weights, np.zeros(len(points))])
+        return replace(self, points=np.vstack([self.points, points]), factor=factor, weights=weights)
 
     @property
     def most(self) -> float:

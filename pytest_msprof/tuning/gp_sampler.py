@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from pytest_msprof.failures import NO_CRASH
 from pytest_msprof.tuning.candidates import Candidates, Completion
 from pytest_msprof.tuning.encoding import Cube
+from pytest_msprof.tuning.one_thread import on_one_thread
 from pytest_msprof.tuning.prior import model_before, says_something
 from pytest_msprof.tuning.ranking import union
 from pytest_msprof.tuning.surrogate import Surrogate, missed_by, scores
@@ -55,8 +56,11 @@ class ConstrainedGPSampler(BaseSampler):
     Constraints come from `trial.set_constraint`, or from *constraints_func*; ≤ 0 is feasible, and
     the size counts.
 
+    What others are measuring is believed to come out as the model expects, so that nobody proposes its neighbour.
+
     Random numbers come from *seed* and the number of finished trials: a serial study that is
-    interrupted and resumed proposes what it would have proposed.
+    interrupted and resumed proposes what it would have proposed. Where trials run, they come from
+    the number of those asked for before, too: workers that know the same have different candidates.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class ConstrainedGPSampler(BaseSampler):
         shown = [other.distributions for other in _counting(_others(study, trial))]
         return union([self.whole, *shown])
 
+    @on_one_thread
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
@@ -105,7 +110,7 @@ class ConstrainedGPSampler(BaseSampler):
         others = _others(study, trial)
         counting = _counting(others)
         finished = [other for other in counting if other.state.is_finished()]
-        generator = np.random.default_rng([self._seed, len(finished)])
+        generator = np.random.default_rng(self._entropy(counting, trial))
         cube = Cube(search_space)
         tried = [other.params for other in counting if other.params]
         refused = [other.params for other in others if "refused" in other.user_attrs and other.params]
@@ -113,17 +118,26 @@ class ConstrainedGPSampler(BaseSampler):
         candidates = Candidates(cube, self.completed, [*tried, *refused], generator)
         if len(tried) < startup or not any(map(_is_measured, finished)):
             return _first(candidates, finished)
-        return self._best(study, candidates, finished)
+        pending = [other.params for other in counting if other.state == TrialState.RUNNING and other.params]
+        return self._best(study, candidates, finished, pending)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draw a parameter that no trial has shown yet."""
-        finished = sum(other.state.is_finished() for other in _counting(_others(study, trial)))
-        seed = np.random.SeedSequence([self._seed, finished, *param_name.encode()]).generate_state(1)[0]
+        entropy = self._entropy(_counting(_others(study, trial)), trial)
+        seed = np.random.SeedSequence([*entropy, *param_name.encode()]).generate_state(1)[0]
         return RandomSampler(seed=int(seed)).sample_independent(study, trial, param_name, param_distribution)
 
-    def _best(self, study: Study, drawn: Candidates, finished: Sequence[FrozenTrial]) -> dict[str, Any]:
+    def _entropy(self, counting: Sequence[FrozenTrial], trial: FrozenTrial) -> list[int]:
+        """Return what the random numbers come from; two workers that ask at once each see the other's trial."""
+        finished = sum(other.state.is_finished() for other in counting)
+        ahead = sum(other.state == TrialState.RUNNING and other.number < trial.number for other in counting)
+        return [self._seed, finished, ahead] if ahead else [self._seed, finished]
+
+    def _best(
+        self, study: Study, drawn: Candidates, finished: Sequence[FrozenTrial], pending: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         cube = drawn.cube
         measured = [other for other in finished if _is_measured(other)]
         told = np.array([self.value_of(other) if self.value_of else other.value for other in measured], float)
@@ -149,14 +163,18 @@ class ConstrainedGPSampler(BaseSampler):
         )
         model = Surrogate.fit(points, values, excess, cube.encode([other.params for other in taught]), alive, before)
         at = cube.encode(candidates)
-        merit = model.survives(at) ** CAUTION
-        if np.any(feasible):
+        if is_met := bool(np.any(feasible)):
             surely = feasible & (model.feasible(points, MARGIN) >= SURE)
             best = float(np.max(model.mean(points[surely if np.any(surely) else feasible])))
-            merit *= model.feasible(at, MARGIN) * model.improvement(at, best)
-            self.expected_gain = float(np.max(merit)) / (1.0 if told.min() > 0 else abs(best) or 1.0)
         else:
-            merit *= model.improvement(at, float(np.max(values)))
+            best = float(np.max(values))
+        if not pending:
+            merit = promised = _merit(model, at, best, heeds_limits=is_met)
+        else:
+            merit = _merit_beside(model, at, best, cube.encode(pending), heeds_limits=is_met)
+            promised = _merit(model, at[[int(np.argmax(merit))]], best, heeds_limits=is_met)
+        if is_met:
+            self.expected_gain = float(np.max(promised)) / (1.0 if told.min() > 0 else abs(best) or 1.0)
         return candidates[int(np.argmax(merit / self._costs(candidates)))]
 
     def _costs(self, candidates: Sequence[Mapping[str, Any]]) -> Array:
@@ -178,6 +196,26 @@ class ConstrainedGPSampler(BaseSampler):
         if self._constraints is None:
             return dict(trial.constraints)
         return {str(place): float(value) for place, value in enumerate(self._constraints(trial))}
+
+
+def _merit(model: Surrogate, at: Array, best: float, *, heeds_limits: bool) -> Array:
+    """Return expected improvement × P(feasible) × P(no crash), without the limits while nothing meets them."""
+    gain = model.improvement(at, best)
+    return np.asarray(model.survives(at) ** CAUTION * (model.feasible(at, MARGIN) * gain if heeds_limits else gain))
+
+
+def _merit_beside(model: Surrogate, at: Array, best: float, pending: Array, *, heeds_limits: bool) -> Array:
+    """Return the merit where trials run at the points *pending*, which are believed to come out as expected.
+
+    One that is expected to work is what there is to improve on, by more than the noise of a run; where one is
+    expected to crash or to miss a limit, its neighbours are, too. So no neighbour promises much.
+    """
+    believing = model.believing(pending)
+    works = believing.survives(pending) >= SURE
+    if heeds_limits:
+        works &= believing.feasible(pending, MARGIN) >= SURE
+    expected = model.mean(pending[works]) + model.objective.noise
+    return _merit(believing, at, float(np.max(expected, initial=best)), heeds_limits=heeds_limits)
 
 
 def _first(candidates: Candidates, finished: Sequence[FrozenTrial]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_msprof.tuning.encoding import Cube
+from pytest_msprof.tuning.one_thread import on_one_thread
 from pytest_msprof.tuning.prior import model_before
 from pytest_msprof.tuning.surrogate import Surrogate, scores
 
@@ -40,6 +41,7 @@ class Measured(NamedTuple):
         return all(found <= 0 for found in self.excess.values())
 
 
+@on_one_thread
 def ranked(trials: Sequence[Measured], *, maximize: bool, earlier: Sequence[Earlier] = ()) -> list[int]:
     """Return the places of the trials that met the limits, the best first.
 

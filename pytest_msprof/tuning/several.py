@@ -33,7 +33,8 @@ class Asked(NamedTuple):
 def ask_for_the_front(sampler: BaseSampler, goals: Goals, space: SearchSpace, trials: Sequence[FrozenTrial]) -> Asked:
     """Return what *sampler* proposes next to find the front of *goals*, after *trials* of a study of their score.
 
-    What crashed counts as the worst of each objective. Nothing is kept between two calls but what stands
+    What crashed counts as the worst of each objective, and what others are measuring stands there as running: TPE
+    and Optuna's Gaussian process keep away from it. Nothing is kept between two calls but what stands
     in the trials, so that a study that is resumed goes on.
     """
     study = _beside(sampler, goals, trials)
@@ -65,6 +66,11 @@ def _beside(sampler: BaseSampler, goals: Goals, trials: Sequence[FrozenTrial]) -
         return study
     ends = zip(goals.metrics, goals.maximize, strict=True)
     worst = {name: (min if up else max)(metrics[name] for metrics in seen) for name, up in ends}
+    for trial in trials:
+        if trial.state == optuna.trial.TrialState.RUNNING and trial.params:
+            study.add_trial(
+                optuna.create_trial(state=trial.state, params=trial.params, distributions=trial.distributions)
+            )
     for trial in ended:
         told = facts_of(trial).get("metrics", worst)
         study.add_trial(

@@ -49,6 +49,14 @@ class Surrogate:
             GaussianProcess.fit(tried, alive, dead) if dead is not None or np.any(alive < 0) else None,
         )
 
+    def believing(self, points: Array) -> Self:
+        """Return the model as if what it expects had been seen at *points*: objective, limits, crash or no crash."""
+        return type(self)(
+            self.objective.believing(points),
+            tuple(process and process.believing(points) for process in self.constraints),
+            self.alive and self.alive.believing(points),
+        )
+
     def improvement(self, at: Array, best: float) -> Array:
         """Return by how much the objective is expected to exceed *best*."""
         from scipy.special import ndtr
