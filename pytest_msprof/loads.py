@@ -71,7 +71,8 @@ class Loader:
             partial.close() if partial.written else partial.discard()
             raise
         service.is_loaded = False
-        measurement = replace(measurement, metrics={**measurement.metrics, **answered})
+        per_device = self._per_device(measurement, service)
+        measurement = replace(measurement, metrics={**measurement.metrics, **answered, **per_device})
         partial.complete(measurement.samples)
         write_series(partial.folder, measurement.series)
         self._partials[run_id] = partial
@@ -97,6 +98,11 @@ class Loader:
         )
         monitors = {name: registered.make(name) for name in registered.names()}
         return run_load(self._generator, job, monitors=monitors, watched=watched)
+
+    def _per_device(self, measured: Measurement, service: Service) -> dict[str, float]:
+        """Return the throughput of one device, where it is known how many serve."""
+        rate, devices = measured.metrics.get("output_throughput"), self._session.devices_of(service)
+        return {"output_throughput_per_device": rate / devices} if rate is not None and devices else {}
 
     def _succeeded(self, measurement: Measurement) -> Measurement:
         if measurement.completed:

@@ -9,6 +9,7 @@ from pytest_msprof.errors import MetricMissing, UnknownName
 
 __all__ = [
     "AGREEMENT",
+    "COST",
     "METRICS",
     "QUALITY",
     "SAMPLE_NEEDED",
@@ -25,6 +26,8 @@ AGREEMENT = "agreement"
 """What a study measures of the answers of each configuration, beside any load."""
 QUALITY = "quality"
 """What a plugin measures of the answers, as `quality.NAME`; the name is the plugin's."""
+COST = "cost"
+"""What a study makes of the price of an hour; no load measures it."""
 
 
 class Metric(NamedTuple):
@@ -49,9 +52,12 @@ METRICS = {
         Metric("ttft_due", "s", "lower", True, "time to first token, counted from due"),
         Metric("latency_due", "s", "lower", True, "latency, counted from due"),
         Metric("output_throughput", "token/s", "higher", False, "output tokens of successful requests / duration"),
+        Metric("output_throughput_per_device", "token/s", "higher", False, "output throughput / devices that serve"),
         Metric("request_throughput", "request/s", "higher", False, "successful requests / duration"),
         Metric("goodput", "request/s", "higher", False, "requests that met every objective / duration"),
         Metric("energy", "J/token", "lower", False, "energy of all devices during the run / output tokens"),
+        Metric("power", "W", "lower", False, "mean power of all devices during the run"),
+        Metric(COST, "per Mtoken", "lower", False, "price of an hour / output tokens of an hour, in millions"),
         Metric("success_rate", "1", "higher", False, "successful / sent"),
         Metric(AGREEMENT, "1", "higher", False, "share of greedy tokens equal to the default's"),
         Metric(QUALITY, "1", "higher", True, "share of right answers, by a plugin's own test"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,11 +35,21 @@ class Objective(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A trial that has every figure and meets every limit."""
+    """A load of a trial that has every figure and meets every limit."""
 
     trial: TrialRecord
     values: tuple[float, ...]
     """One an objective."""
+    load: float | None = None
+    """Concurrency or rate, None where the study sent the same load to every configuration."""
+
+
+class Measured(NamedTuple):
+    """What a trial came to under one load: what the study kept of it, and its run."""
+
+    load: float | None
+    metrics: Mapping[str, float]
+    run_id: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subject-to", action="append", default=[], metavar="METRIC:LIMIT", help="in SI units, such as ttft.p50:0.2"
     )
+    parser.add_argument(
+        "--price-per-hour", type=float, metavar="PRICE", help="what an hour of everything that serves costs, for cost"
+    )
     parser.add_argument("--rootdir", type=Path, default=Path(), metavar="DIR", help="project whose .msprof is read (.)")
     parser.add_argument("--storage", metavar="URL", help="database of the study, as --msprof-study named it")
 
 
 def main(args: argparse.Namespace) -> int:
     """Print the candidates, best first, and how many trials are left out and why."""
-    from pytest_msprof.display import field_values, metric_value
+    from pytest_msprof.display import metric_value
     from pytest_msprof.metric_table import metric
     from pytest_msprof.store import RunStore
     from pytest_msprof.tuning.database import Database
@@ -71,55 +85,81 @@ def main(args: argparse.Namespace) -> int:
     limits = dict(parse_limit(text) for text in args.subject_to)
     for name in limits:
         metric(name)
+    price = args.price_per_hour
+    if price is not None and not 0 < price < math.inf:
+        raise ConfigurationError(f"--price-per-hour needs a price above 0, but got {price:g}")
     folder = args.rootdir / ".msprof"
     shelf = Database(args.storage) if args.storage else Journals(folder / "studies")
     case = args.study or _only(list(studies(shelf)), folder)
-    found, left_out = candidates(trials_of(shelf, case), RunStore(folder / "runs"), objectives, limits)
+    found, left_out = candidates(trials_of(shelf, case), RunStore(folder / "runs"), objectives, limits, price)
     for candidate in order(found, objectives):
         figures = ", ".join(
             metric_value(objective.metric, value) for objective, value in zip(objectives, candidate.values, strict=True)
         )
-        print(f"{candidate.trial.number:>4}  {figures}  {field_values(candidate.trial.fields)}")
+        print(f"{candidate.trial.number:>4}  {figures}  {_described(candidate)}")
     for number, reason in left_out:
         print(f"{number:>4}  left out: {reason}")
     return 0 if found else 1
 
 
 def candidates(
-    trials: Sequence[TrialRecord], store: RunStore, objectives: Sequence[Objective], limits: Mapping[str, float]
+    trials: Sequence[TrialRecord],
+    store: RunStore,
+    objectives: Sequence[Objective],
+    limits: Mapping[str, float],
+    price_per_hour: float | None = None,
 ) -> tuple[list[Candidate], list[tuple[int, str]]]:
-    """Return the trials that can be ranked, and the numbers of the others with the reason.
+    """Return every load of a trial that can be ranked, and the numbers of trials without one, with the reason.
 
-    A figure that a trial does not have leaves it out: a missing metric is never a pass.
+    The load that stood for a trial in its study need not be the right one under other limits. A figure that a
+    load does not have leaves it out: a missing metric is never a pass.
     """
-    found, left_out = [], []
+    found: list[Candidate] = []
+    left_out = []
     for trial in trials:
-        try:
-            values = tuple(_value(trial, store, objective.metric) for objective in objectives)
-            reason = _missed(trial, store, limits)
-        except MsprofError as error:
-            values, reason = (), str(error)
-        if reason:
-            left_out.append((trial.number, reason))
-        else:
-            found.append(Candidate(trial, values))
+        reasons = []
+        for measured in _loads(trial):
+            try:
+                value = partial(_value, measured, store, price_per_hour)
+                values = tuple(value(objective.metric) for objective in objectives)
+                reason = _missed(value, limits)
+            except MsprofError as error:
+                values, reason = (), str(error)
+            if reason:
+                reasons.append(reason)
+            else:
+                found.append(Candidate(trial, values, measured.load))
+        if not found or found[-1].trial is not trial:
+            left_out.append((trial.number, reasons[0] if reasons else trial.failure or trial.state))
     return found, left_out
 
 
-def _missed(trial: TrialRecord, store: RunStore, limits: Mapping[str, float]) -> str:
-    """Say which limit *trial* misses, empty when it meets them all."""
+def _loads(trial: TrialRecord) -> list[Measured]:
+    """Return what *trial* came to under each of its loads, first under the one that stood for it."""
+    if trial.state in ("failed", "behind"):
+        return []
+    stood = Measured(trial.load, trial.metrics, trial.run_ids[0] if trial.run_ids else "")
+    others = [Measured(point.load, point.metrics, point.run_id) for point in trial.loads]
+    return [stood, *(other for other in others if (other.load, other.metrics) != (stood.load, stood.metrics))]
+
+
+def _missed(value: Callable[[str], float], limits: Mapping[str, float]) -> str:
+    """Say which limit is missed by a load with these figures, empty when it meets them all."""
     from pytest_msprof.display import metric_value
     from pytest_msprof.metric_table import metric
 
     for name, limit in limits.items():
-        value, is_ceiling = _value(trial, store, name), metric(name).better == "lower"
-        if not (value <= limit if is_ceiling else value >= limit):
-            return f"{name} {metric_value(name, value)} {'>' if is_ceiling else '<'} {metric_value(name, limit)}"
+        found, is_ceiling = value(name), metric(name).better == "lower"
+        if not (found <= limit if is_ceiling else found >= limit):
+            return f"{name} {metric_value(name, found)} {'>' if is_ceiling else '<'} {metric_value(name, limit)}"
     return ""
 
 
 def order(found: Sequence[Candidate], objectives: Sequence[Objective]) -> list[Candidate]:
-    """Return the candidates best first; of several objectives without weights, those that nothing beats."""
+    """Return the candidates best first; of several objectives without weights, those that nothing beats.
+
+    In an order each trial stands once, with its best load; in a front it stands with every load that nothing beats.
+    """
     from pytest_msprof.tradeoffs import front, weighted
 
     values, maximize = [candidate.values for candidate in found], [objective.maximize for objective in objectives]
@@ -132,19 +172,38 @@ def order(found: Sequence[Candidate], objectives: Sequence[Objective]) -> list[C
         raise ConfigurationError("objectives with weights need values above 0 in every trial")
     weights = [1.0 if objective.weight is None else objective.weight for objective in objectives]
     gains = weighted(values, maximize, weights, values[0])
-    return [found[place] for place in sorted(range(len(found)), key=lambda place: -gains[place])]
+    best: dict[int, Candidate] = {}
+    for place in sorted(range(len(found)), key=lambda place: -gains[place]):
+        best.setdefault(found[place].trial.number, found[place])
+    return list(best.values())
 
 
-def _value(trial: TrialRecord, store: RunStore, name: str) -> float:
-    """Return a figure of the trial: what the study kept, else what the run that stands for it has."""
-    if trial.state in ("failed", "behind"):
-        raise MetricMissing(trial.failure or trial.state)
-    if name in trial.metrics:
-        return trial.metrics[name]
-    if not trial.run_ids:
+def _value(measured: Measured, store: RunStore, price_per_hour: float | None, name: str) -> float:
+    """Return a figure of a load: what the study kept, else what its run has; the cost follows from the price."""
+    from pytest_msprof.metric_table import COST
+    from pytest_msprof.prices import with_cost
+
+    if name == COST and price_per_hour is not None:
+        rate = "output_throughput"
+        priced = with_cost({rate: _value(measured, store, None, rate)}, price_per_hour)
+        if COST not in priced:
+            raise MetricMissing(f"no tokens, and so no {COST}")
+        return priced[COST]
+    if name in measured.metrics:
+        return measured.metrics[name]
+    if name == COST:
+        raise MetricMissing(f"{COST} needs to know what an hour costs: --price-per-hour")
+    if not measured.run_id:
         raise MetricMissing(f"no run has {name}")
-    run = store.load(trial.run_ids[0])
+    run = store.load(measured.run_id)
     return run.value(run.as_objective(name))
+
+
+def _described(candidate: Candidate) -> str:
+    from pytest_msprof.display import field_values
+
+    fields = field_values(candidate.trial.fields)
+    return fields if candidate.load is None else f"{fields}, load {candidate.load:g}"
 
 
 def _objective(text: str) -> Objective:

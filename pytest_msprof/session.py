@@ -385,6 +385,12 @@ class MsprofSession:
         """Kind of the device that serves; unknown for a service that runs elsewhere."""
         return "elsewhere" if self.options.base_url else device_kind()
 
+    def devices_of(self, service: Service) -> int:
+        """Count the devices of the slot that *service* has: a processor is one; 0 where nobody named accelerators."""
+        context = service.simulator.context
+        named = self.options.devices[0] if self.options.base_url else context.devices if context else ()
+        return len(named) or int(self.device.startswith("cpu"))
+
     def close(self) -> None:
         """Stop the engine, free its slot, and give back trials that nobody told."""
         try:

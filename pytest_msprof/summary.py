@@ -28,6 +28,8 @@ class LoadPoint(_Frozen):
     load: float
     """Concurrency, or request rate where the workload has one."""
     metrics: dict[str, float]
+    run_id: str = ""
+    """The run that measured it; empty in studies that kept no such thing."""
 
 
 class TrialRecord(_Frozen):

@@ -38,7 +38,7 @@ def run_load(
             measured,
             series=seen,
             server=_with_hit_rate(counted),
-            metrics={**measured.metrics, **_energy(measured, seen)},
+            metrics={**measured.metrics, **_drawn(measured, seen)},
             notes=(*measured.notes, *mismatches(measured, counted, warmup=job.workload.warmup), *_failures(watches)),
         ),
         job.workload,
@@ -58,13 +58,14 @@ def _with_hit_rate(counted: Mapping[str, float]) -> dict[str, float]:
     return {**counted, **({"prefix_hit_rate": counted.get("prefix_hits", 0.0) / queries} if queries else {})}
 
 
-def _energy(measured: Measurement, seen: Mapping[str, Series]) -> dict[str, float]:
-    """Return the energy of all devices over the run for each output token, where somebody measured power."""
+def _drawn(measured: Measurement, seen: Mapping[str, Series]) -> dict[str, float]:
+    """Return the power of all devices over the run and their energy for each token, where somebody measured power."""
     powers = [series for name, series in seen.items() if name.endswith(POWER)]
     tokens = measured.metrics.get("output_throughput", 0.0) * measured.duration
-    if not powers or not tokens:
+    if not powers or measured.duration <= 0:
         return {}
-    return {"energy": sum(_work(series, measured.duration) for series in powers) / tokens}
+    work = sum(_work(series, measured.duration) for series in powers)
+    return {"power": work / measured.duration, **({"energy": work / tokens} if tokens else {})}
 
 
 def _work(power: Series, duration: float) -> float:

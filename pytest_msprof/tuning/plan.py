@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, Self
 from pytest_msprof.errors import ConfigurationError, InvalidSpace, MetricMissing, UnknownName
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.ids import digest
-from pytest_msprof.metric_table import AGREEMENT, QUALITY, SAMPLE_NEEDED, SCORE, Metric, metric
+from pytest_msprof.metric_table import AGREEMENT, COST, QUALITY, SAMPLE_NEEDED, SCORE, Metric, metric
+from pytest_msprof.prices import with_cost
 from pytest_msprof.results import Run
 from pytest_msprof.space import SearchSpace
 from pytest_msprof.tuning.goals import Goals
@@ -73,6 +74,8 @@ class TunePlan:
     name: str | None = None
     objectives: Mapping[str, float] | Sequence[str] = ()
     """Metrics that count together, with weights or without; empty where there is one objective."""
+    price_per_hour: float | None = None
+    """What an hour of everything that serves one trial costs, in any currency, for the metric `cost`."""
 
     @classmethod
     def of(cls, *args: Any, **values: Any) -> TunePlan:
@@ -108,6 +111,9 @@ class TunePlan:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ConfigurationError(f"tune needs {name} as a whole number from {low}, but got {value!r}")
+        price = self.price_per_hour
+        if price is not None and not (isinstance(price, int | float) and 0 < price < math.inf):
+            raise ConfigurationError(f"tune needs price_per_hour above 0, but got {price!r}")
         if self.minutes is not None and not (isinstance(self.minutes, int | float) and self.minutes > 0):
             raise ConfigurationError(f"tune needs minutes above 0, but got {self.minutes!r}")
         self._check_metrics()
@@ -154,6 +160,8 @@ class TunePlan:
                 f"tune: {SCORE!r} is what several objectives make together, "
                 "as objectives={'output_throughput': 2, 'ttft.p50': 1}"
             )
+        if base == COST and self.price_per_hour is None:
+            raise ConfigurationError(f"tune: {COST} needs to know what an hour costs: tune(price_per_hour=2.5)")
         if base == "goodput" and not self.workload.goodput:
             raise ConfigurationError(
                 "tune: goodput needs to know what a good request is: Workload(goodput={'ttft': 0.5, 'tpot': 0.05})"
@@ -229,6 +237,7 @@ class TunePlan:
             "search": self.search_name,
             "seed": self.seed,
             **({"objectives": self.goals.describe()} if self.goals else {}),
+            **({"price_per_hour": self.price_per_hour} if self.price_per_hour is not None else {}),
         }
 
     def measure(self, run: Run) -> dict[str, float]:
@@ -236,6 +245,7 @@ class TunePlan:
 
         Raises `MetricMissing` where the run lacks one: a missing metric is never a pass.
         """
+        run = self._priced(run)
         found = {name: run.value(run.as_objective(name)) for name in self.metrics}
         for name, value in found.items():
             if not math.isfinite(value):
@@ -243,10 +253,26 @@ class TunePlan:
         return {SCORE: self.goals.score(found), **found} if self.goals else found
 
     def scored(self, run: Run) -> Run:
-        """Return *run* with the score among its metrics, where the study has several objectives."""
+        """Return *run* with what the study makes of it: the cost, and the score of several objectives."""
+        run = self._priced(run)
         if not self.goals:
             return run
         return run.model_copy(update={"metrics": {**run.metrics, SCORE: self.measure(run)[SCORE]}})
+
+    def judged(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the *metrics* that another study kept with this one's cost and score.
+
+        Raises `MetricMissing` where an objective or a limited metric is not among them.
+        """
+        found = with_cost(metrics, self.price_per_hour)
+        if missing := [name for name in self.metrics if name not in found]:
+            raise MetricMissing(f"an earlier trial has no {', '.join(missing)}")
+        return {**found, SCORE: self.goals.score(found)} if self.goals else found
+
+    def _priced(self, run: Run) -> Run:
+        if self.price_per_hour is None:
+            return run
+        return run.model_copy(update={"metrics": with_cost(run.metrics, self.price_per_hour)})
 
     def violations(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return by how much each constraint is missed, relative to its limit; ≤ 0 is met."""

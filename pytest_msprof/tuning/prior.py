@@ -7,11 +7,12 @@ What carries over is the shape, so the search models how far the new trials are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.errors import ConfigurationError, MetricMissing
 from pytest_msprof.failures import NO_CRASH
 from pytest_msprof.results import Value
 from pytest_msprof.space import SearchSpace
@@ -44,7 +45,10 @@ class Earlier(NamedTuple):
 
 
 def trials_of_study(storage: BaseStorage, name: str) -> list[dict[str, Value]]:
-    """Return every trial of the study *name* that tells something: its fields, and its metrics unless it crashed."""
+    """Return every trial of the study *name* that tells something: its fields, and what was measured unless it crashed.
+
+    That is everything its run had, since the study that follows may ask for something else.
+    """
     import optuna
 
     study = optuna.load_study(study_name=name, storage=storage)
@@ -53,7 +57,8 @@ def trials_of_study(storage: BaseStorage, name: str) -> list[dict[str, Value]]:
         facts = facts_of(trial)
         crashed = bool(facts.get("failure")) and facts["failure"] not in NO_CRASH
         if is_accepted(trial) and trial.state.is_finished() and (crashed or facts.get("metrics")):
-            found.append({"fields": trial.user_attrs["fields"], "metrics": None if crashed else facts["metrics"]})
+            measured = None if crashed else {**facts.get("figures", {}), **facts["metrics"]}
+            found.append({"fields": trial.user_attrs["fields"], "metrics": measured})
     return found
 
 
@@ -69,8 +74,10 @@ def earlier_trials(plan: TunePlan, entries: Iterable[Mapping[str, Any]]) -> list
             continue
         if metrics is None:
             found.append(Earlier(parameters(plan.space, fields), None, {}))
-        elif all(name in metrics for name in (plan.objective, *plan.subject_to)):
-            found.append(Earlier(parameters(plan.space, fields), metrics[plan.objective], plan.violations(metrics)))
+            continue
+        with suppress(MetricMissing):
+            judged = plan.judged(metrics)
+            found.append(Earlier(parameters(plan.space, fields), judged[plan.objective], plan.violations(judged)))
     return found
 
 

@@ -15,6 +15,7 @@ from pytest_msprof.tuning.asking import GAIN, PRIOR, Asking
 from pytest_msprof.tuning.confirmations import Confirmations
 from pytest_msprof.tuning.costs import facts_of_launch
 from pytest_msprof.tuning.finalists import Finalists, measured_of
+from pytest_msprof.tuning.kept import figures_of
 from pytest_msprof.tuning.leases import is_alive, my_lease
 from pytest_msprof.tuning.loads import Axis, LoadSearch, OneLoad, Seen, make_loads
 from pytest_msprof.tuning.plan import Role, TunePlan
@@ -240,6 +241,7 @@ class TuneStudy:
         others = [entry.run.id for entry in seen if entry.run.id != run.id]
         facts: dict[str, Any] = {
             "metrics": metrics,
+            "figures": figures_of(run),
             "missed": [name for name, excess in self.plan.violations(metrics).items() if excess > 0],
             "run_ids": [run.id, *others, *([first.id] if first else [])],
             "duration": time.monotonic() - proposal.asked_at,
@@ -249,7 +251,7 @@ class TuneStudy:
         if (short := short_of(self.plan)) and (opening := opening_of(first or run, short)):
             facts[OPENING] = opening
         if self.plan.load != "fixed":
-            facts |= {"load": load, "loads": [[entry.load, entry.metrics] for entry in seen]}
+            facts |= {"load": load, "loads": [[entry.load, entry.metrics, entry.run.id] for entry in seen]}
         constraints = {**judged(metrics), STARTS: -1.0}
         self._finish(proposal, facts, value=metrics[self.plan.objective], constraints=constraints)
         return metrics

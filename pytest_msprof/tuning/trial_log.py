@@ -180,7 +180,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         value=None if failed or behind else trial.value,
         metrics=facts.get("metrics", {}),
         load=facts.get("load"),
-        loads=tuple(LoadPoint(load=load, metrics=metrics) for load, metrics in facts.get("loads", ())),
+        loads=tuple(_load_point(*entry) for entry in facts.get("loads", ())),
         reason=facts.get("reason", "") or behind or ("misses " + ", ".join(missed) if missed else ""),
         failure=facts.get("failure", ""),
         before_load=facts.get("before_load", False),
@@ -188,6 +188,10 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         duration=facts.get("duration"),
         run_ids=tuple(facts.get("run_ids", ())),
     )
+
+
+def _load_point(load: float, metrics: dict[str, float], run_id: str = "") -> LoadPoint:
+    return LoadPoint(load=load, metrics=metrics, run_id=run_id)
 
 
 @contextmanager

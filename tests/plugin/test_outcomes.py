@@ -164,6 +164,25 @@ def test_a_default_that_nothing_beats_is_kept(project):
     assert project.reports()["test_study[fake-confirm-winner-0]"].why.endswith("the winner is the default')")
 
 
+def test_the_throughput_of_a_device_and_the_cost_of_its_tokens_are_objectives(project):
+    project.study(
+        'SearchSpace(choice("capacity", [1, 4]), default={"capacity": 1})',
+        objective=None,
+        objectives=["output_throughput_per_device", "cost"],
+        price_per_hour=3.6,
+        n_trials=2,
+        confirm=1,
+    )
+
+    result = project.run("--msprof-devices=0-1")
+
+    assert result.ret == 0
+    assert all(run.metrics["output_throughput_per_device"] == run.output_throughput / 2 for run in project.runs())
+    (path,) = (project.path / ".msprof" / "best").glob("*/best.json")
+    (found,) = json.loads(path.read_text())["front"]
+    assert found["metrics"]["cost"] == pytest.approx(1000 / (2 * found["metrics"]["output_throughput_per_device"]))
+
+
 def test_several_objectives_make_a_score_that_is_confirmed_and_a_front(project):
     project.study(
         "SearchSpace(choice('capacity', [1, 4]), choice('ttft', [0.002, 0.02]), default={'capacity': 1, 'ttft': 0.02})",

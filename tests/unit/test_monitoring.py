@@ -127,8 +127,13 @@ def test_power_becomes_energy_a_token():
     assert loaded(gpus, nvml=gpus).metrics["energy"] == pytest.approx(300.0 * 2.0 / 10)
 
 
+def test_the_power_of_a_run_is_the_mean_of_all_devices_together():
+    gpus = Scripted({"gpu0.power": 100.0, "gpu1.power": 200.0})
+    assert loaded(gpus, nvml=gpus).metrics["power"] == pytest.approx(300.0)
+
+
 def test_without_power_there_is_no_energy():
-    assert "energy" not in loaded().metrics
+    assert not {"energy", "power"} & loaded().metrics.keys()
 
 
 @pytest.mark.parametrize(

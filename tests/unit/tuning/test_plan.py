@@ -167,3 +167,30 @@ def test_another_question_has_another_digest(changes):
 
 def test_more_trials_and_confirmations_are_the_same_question():
     assert make_plan(n_trials=9, confirm=1, minutes=5).digest() == make_plan().digest()
+
+
+def test_the_price_of_an_hour_makes_the_cost_of_a_million_tokens():
+    plan = make_plan(objective="cost", price_per_hour=3.6)
+
+    assert plan.measure(make_run(100.0)) == {"cost": pytest.approx(10.0)}
+    assert not plan.maximize
+    assert plan.scored(make_run(100.0)).value("cost") == pytest.approx(10.0)
+    assert plan.digest() != make_plan(objective="cost", price_per_hour=7.2).digest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"objective": "cost"}, r"cost needs to know what an hour costs: tune\(price_per_hour=2.5\)"),
+        ({"price_per_hour": 0}, "needs price_per_hour above 0, but got 0"),
+        ({"price_per_hour": float("inf")}, "needs price_per_hour above 0, but got inf"),
+    ],
+)
+def test_a_cost_needs_a_price(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make_plan(**arguments)
+
+
+def test_a_run_without_tokens_has_no_cost():
+    with pytest.raises(MetricMissing, match="no metric 'cost'"):
+        make_plan(objective="cost", price_per_hour=3.6).measure(make_run(0.0))

@@ -87,6 +87,43 @@ def test_what_is_no_configuration_of_the_new_space_or_lacks_its_metrics_is_left_
     assert earlier_trials(plan, entries) == [Earlier({"size": 4, "mode": "a"}, 1.0, {})]
 
 
+def test_another_objective_finds_what_the_runs_of_the_old_study_had(tmp_path):
+    study = first(tmp_path)
+    plan = make_plan(WIDER, objective="tpot.p50", subject_to={"ttft.p50": 0.2})
+
+    found = earlier_trials(plan, trials_of_study(study._storage, study.name))
+
+    assert {trial.parameters["size"]: trial.value for trial in found} == {1: 0.01, 2: 0.01, 4: 0.01, 8: None}
+    assert [trial.excess["ttft.p50"] <= 0 for trial in found if trial.value] == [True, True, False]
+
+
+def test_what_is_handed_on_has_a_bound(tmp_path):
+    study = opened(tmp_path, make_plan(n_trials=1))
+    many = {f"extra{number}": 1.0 for number in range(1000)}
+    study.tell(study.ask(), make_run(10.0, metrics={"output_throughput": 10.0, **many}))
+
+    (entry,) = trials_of_study(study._storage, study.name)
+
+    assert len(entry["metrics"]) <= 130
+
+
+def test_other_weights_make_another_score_of_the_same_figures():
+    entry = {"fields": {"size": 4}, "metrics": {"output_throughput": 100.0, "ttft.p50": 0.2, "score": 22.4}}
+    plan = make_plan(objective=None, objectives={"output_throughput": 9, "ttft.p50": 1})
+
+    (found,) = earlier_trials(plan, [entry])
+
+    assert found.value == pytest.approx((100.0**9 * 5.0) ** 0.1)
+
+
+def test_another_price_makes_another_cost_of_the_same_figures():
+    entry = {"fields": {"size": 4}, "metrics": {"output_throughput": 100.0, "cost": 1.0}}
+
+    (found,) = earlier_trials(make_plan(objective="cost", price_per_hour=3.6), [entry])
+
+    assert found.value == pytest.approx(10.0)
+
+
 def throughput(params, best):
     return 100 - 60 * abs(params["x"] - best) - (30 if params["kind"] != "b" else 0) - 20 * (params["y"] - 0.8) ** 2
 
