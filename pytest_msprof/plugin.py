@@ -23,7 +23,7 @@ _MARKS = (
     "engines(name, ...): the engines a test is meant for; it skips for others",
     (
         "tune(space, *, workload, objective, subject_to={}, load='fixed', n_trials, minutes=None, search='auto', "
-        "confirm=4, seed=0, name=None): search the parameters of an engine, one item a trial"
+        "confirm=4, seed=0, name=None, price_per_hour=None): search the parameters of an engine, one item a trial"
     ),
 )
 
