@@ -153,6 +153,10 @@ class RunStore:
         path = run if isinstance(run, Path) else self._path(run)
         return read_run(path / RUN_FILE).with_samples(bind(self.samples, path)).with_series(bind(read_series, path))
 
+    def exists(self, run_id: str) -> bool:
+        """Say whether a run of that id was recorded here, and kept."""
+        return bool(run_id) and (self._path(run_id) / RUN_FILE).is_file()
+
     def samples(self, path: Path) -> Samples | None:
         """Read the requests of the run in directory *path*, None where it has none."""
         with store_errors(path):

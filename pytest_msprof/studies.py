@@ -71,7 +71,7 @@ def _say_where(session: MsprofSession, item: pytest.Function, study: TuneStudy, 
         trial.number,
         trial.fields,
         study.records(),
-        confirmed=sum(map(len, study.confirmations.of(session.id).values())),
+        confirmed=sum(map(len, study.confirmations.of(study.confirming()).values())),
         elapsed=study.searched(),
         at_once=measured_at_once(item.config, session.options.devices),
     )
@@ -107,7 +107,7 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
     if minutes is not None and slot.index and study.searched() > minutes * 60:
         study.end(f"the budget of {minutes:g} minutes ended")
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")
-    if study.confirmations.have_begun(session.id):
+    if study.confirmations.have_begun(study.confirming()):
         pytest.skip("left over: its worker died, and what was found by then is being confirmed")
     if slot.index and study.is_spent():
         pytest.skip(f"left over: others measured the rest of {study.plan.n_trials} trials")
@@ -137,8 +137,12 @@ def _confirming(session: MsprofSession, item: pytest.Item, study: TuneStudy, slo
         pytest.skip("the default could not be measured" if slot.role == "default" else f"there is no {slot.role}")
     if slot.role not in study.to_confirm():
         pytest.skip(f"the {slot.role} is the default")
+    confirming = study.go_on_confirming()
+    told = study.confirmations.told(confirming, slot.role, slot.index)
+    if "failure" in told or session.store.exists(told.get("run", "")):
+        pytest.skip(f"answered from study {study.attributes.get('case', study.name)}")
     fields = next(record.fields for record in study.records() if record.number == number)
-    return Trial(fields=fields, number=number, study=study.name, slot=slot, _study=study, _session=session.id)
+    return Trial(fields=fields, number=number, study=study.name, slot=slot, _study=study, _session=confirming)
 
 
 def _study(
@@ -301,7 +305,7 @@ def conclude_item(item: pytest.Function) -> None:
 
 
 def _outcome(session: MsprofSession, study: TuneStudy) -> Outcome:
-    found = conclude(study, session.id, session.store.load)
+    found = conclude(study, study.confirming(), session.store.load)
     return found._replace(summary=with_config_file(found, session.options.folder))
 
 

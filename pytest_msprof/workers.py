@@ -35,7 +35,7 @@ def wait_for_others(session: MsprofSession, item: pytest.Item, slot: Slot, study
     before = [found for other in item.session.items if case_of(other) == case_of(item) and (found := slot_of(other))]
     asked = (case_of(item), slot.kind)
     idle_since = time.monotonic() - (GIVEN_UP if asked in session.awaited else 0.0)
-    while (busy := study.is_busy()) or (_is_missing(study, session.id, slot, before) and _is_early(study, idle_since)):
+    while (busy := study.is_busy()) or (_is_missing(study, slot, before) and _is_early(study, idle_since)):
         session.pool.close()
         if busy:
             idle_since = time.monotonic()
@@ -54,7 +54,7 @@ def _is_early(study: TuneStudy, idle_since: float) -> bool:
     return time.monotonic() - idle_since < (AFTER_A_DEATH if study.lost() else GIVEN_UP)
 
 
-def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[Slot]) -> bool:
+def _is_missing(study: TuneStudy, slot: Slot, before: Sequence[Slot]) -> bool:
     """Say whether trials are missing that the study still wants, or confirming launches before a result.
 
     An item whose worker died is not run again.
@@ -64,4 +64,4 @@ def _is_missing(study: TuneStudy, session_id: str, slot: Slot, before: Sequence[
         return True
     roles = study.to_confirm()
     wanted = sum(1 for other in before if other.kind == "confirm" and other.role in roles)
-    return slot.kind == "result" and sum(map(len, study.confirmations.of(session_id).values())) < wanted
+    return slot.kind == "result" and sum(map(len, study.confirmations.of(study.confirming()).values())) < wanted

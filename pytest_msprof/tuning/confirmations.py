@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.results import Value
@@ -15,7 +15,7 @@ __all__ = ["Confirmations"]
 
 PREFIX = "confirm"
 ENDED = {"run", "failure"}
-"""An entry with one of these tells what a launch came to; another holds the lease of who makes it."""
+"""An entry with one of these tells what a launch came to, and `by` whom; another holds the lease of who makes it."""
 
 
 class Confirmations:
@@ -42,13 +42,36 @@ class Confirmations:
         entries = self._entries(f"{PREFIX}:")
         return max((name.split(":")[1] for name, entry in entries.items() if ENDED & entry.keys()), default="")
 
+    def told(self, session_id: str, role: Role, index: int) -> dict[str, Any]:
+        """Return what one launch of a session came to, empty before it was told."""
+        entry = self._entries(self._name(session_id, role, index)).get(self._name(session_id, role, index), {})
+        return entry if ENDED & entry.keys() else {}
+
+    def unfinished(
+        self, wanted: Mapping[Role, int], launches: int, is_alive: Callable[[Mapping[str, Any] | None], bool]
+    ) -> str:
+        """Return the session that confirmed last where it ended in the middle, empty otherwise.
+
+        It has to have confirmed the same trials, fewer than *launches* times each, and nobody who told
+        of them may be alive: that session goes on by itself.
+        """
+        latest = self.latest()
+        told = [(role, entry) for role, entries in self.of(latest).items() for entry in entries] if latest else []
+        is_same = all(wanted.get(role) == entry["number"] for role, entry in told)
+        is_left = not any(is_alive(entry.get("by")) for _, entry in told)
+        return latest if is_same and is_left and len(told) < launches * len(wanted) else ""
+
     def leases(self) -> list[Any]:
         """Return who makes a confirming launch now, or did when it died."""
         return [entry.get("lease") for entry in self._entries(f"{PREFIX}:").values()]
 
     def remember(self, session_id: str, role: Role, index: int, outcome: Mapping[str, Value]) -> None:
         """Remember what became of one confirming launch, or the lease of who makes it."""
-        self._study.set_user_attr(f"{PREFIX}:{session_id}:{role}:{index:03}", dict(outcome))
+        self._study.set_user_attr(self._name(session_id, role, index), dict(outcome))
+
+    @staticmethod
+    def _name(session_id: str, role: Role, index: int) -> str:
+        return f"{PREFIX}:{session_id}:{role}:{index:03}"
 
     def _entries(self, prefix: str) -> dict[str, dict[str, Any]]:
         return {name: entry for name, entry in self._study.user_attrs.items() if name.startswith(prefix)}

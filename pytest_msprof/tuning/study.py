@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Exhausted", "Proposal", "TuneStudy"]
 
+CONFIRMS = "confirms"
+"""Before the id of a session: whose confirmation it makes or goes on with."""
 ENDED = "ended"
 """The study's attribute that says why a session ended its search."""
 
@@ -176,6 +178,21 @@ class TuneStudy:
         if "winner" not in ranked:
             return {}
         return {role: number for role, number in ranked.items() if role == "default" or number != ranked.get("default")}
+
+    def confirming(self) -> str:
+        """Return the session whose confirmation this one makes: its own, or an earlier one that it goes on with."""
+        return str(self.attributes.get(f"{CONFIRMS}:{self.session_id}", {}).get("session", self.session_id))
+
+    def go_on_confirming(self) -> str:
+        """Settle whose confirmation this session makes: where the last one ended in the middle, the rest of that.
+
+        All workers of a session settle on the same.
+        """
+        unfinished = self.confirmations.unfinished(
+            self.to_confirm(), self.plan.confirm, lambda lease: lease != my_lease() and self._is_alive(lease)
+        )
+        settled = self.settle(f"{CONFIRMS}:{self.session_id}", {"session": unfinished or self.session_id})
+        return str(settled["session"])
 
     def stopped(self) -> str:
         """Say why nothing more will be proposed, empty where the study goes on."""

@@ -169,5 +169,6 @@ class Trial:
             self._study.release(self._proposal, again=again)
 
     def _confirm(self, outcome: Mapping[str, Any]) -> None:
-        found = {"number": self.number, **outcome}
+        told = {"by": my_lease()} if outcome.keys() & {"run", "failure"} else {}
+        found = {"number": self.number, **outcome, **told}
         self._study.confirmations.remember(self._session, self.slot.role, self.slot.index, found)

@@ -22,6 +22,18 @@ def test_study(trial, launch_service, load_generator, record):
         trial.tell(run)
 """
 
+STOPS_CONFIRMING = """
+def test_study(trial, launch_service, load_generator, record):
+    import os, signal
+
+    with launch_service(trial.fields) as service:
+        if trial.slot.id == os.environ.get("STOPS_IN"):
+            print("in the middle", flush=True)
+            signal.pause()
+        for workload in trial.workloads():
+            trial.tell(record(load_generator.run(workload, service)))
+"""
+
 TAKES_AN_HOUR = """
 def test_study(trial, launch_service, load_generator, record):
     with launch_service(trial.fields) as service:
@@ -49,6 +61,28 @@ def test_a_finished_study_is_answered_from_its_log_and_confirmed_anew(project):
     why = project.reports()["test_study[fake-trial-1]"].why
     assert "answered from study test_suite.py::test_study[fake]" in why
     assert len(project.runs()) == 3 + 3 + 3
+
+
+def test_a_confirmation_that_was_killed_goes_on_where_it_ended_and_the_next_one_is_anew(project, monkeypatch):
+    project.study(SPACE, confirm=2, body=STOPS_CONFIRMING)
+    monkeypatch.setenv("STOPS_IN", "confirm-winner-1")
+    with project.running("-s") as process:
+        assert any("in the middle" in line for line in process.stdout)
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+    monkeypatch.delenv("STOPS_IN")
+    before = {run.id for run in project.runs()}
+
+    resumed = project.run()
+
+    resumed.assert_outcomes(passed=4, skipped=6)
+    assert len(before) == 3 + 3
+    assert len(project.runs()) == 3 + 6
+    assert "answered from study" in project.reports()["test_study[fake-confirm-default-0]"].why
+    assert said(resumed).count("(2 launches)") == 3
+    assert "as an earlier session confirmed" not in said(resumed)
+    project.run().assert_outcomes(passed=7, skipped=3)
+    assert len(project.runs()) == 3 + 6 + 6
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -198,6 +198,52 @@ def test_confirmations_count_for_the_session_that_made_them(tmp_path):
     assert study.confirmations.of(new_id()) == {}
 
 
+ROLES = {"winner": 2, "default": 0}
+
+
+def confirmed(study, session: str, *, by: object = None, numbers: dict[str, int] = ROLES) -> None:
+    """Let a session have confirmed the trials once each."""
+    for role, number in numbers.items():
+        study.confirmations.remember(session, role, 0, {"number": number, "run": "x", "by": by})
+
+
+def test_a_confirmation_that_ended_in_the_middle_is_unfinished(tmp_path):
+    study = make_study(tmp_path, session=(session := new_id()))
+    assert study.confirmations.unfinished(ROLES, 2, bool) == ""
+    confirmed(study, session)
+
+    assert study.confirmations.unfinished(ROLES, 2, bool) == session
+    assert study.confirmations.told(session, "winner", 0)["run"] == "x"
+    assert study.confirmations.told(session, "winner", 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("launches", "wanted", "by"),
+    [(1, ROLES, None), (2, {"winner": 3, "default": 0}, None), (2, {"default": 0}, None), (2, ROLES, {"pid": 1})],
+    ids=["whole", "another winner", "no winner", "its process lives"],
+)
+def test_a_confirmation_is_not_gone_on_with_that_is_whole_or_of_others_or_alive(tmp_path, launches, wanted, by):
+    study = make_study(tmp_path, session=(session := new_id()))
+    confirmed(study, session, by=by)
+
+    assert study.confirmations.unfinished(wanted, launches, bool) == ""
+
+
+def test_workers_of_a_session_go_on_with_the_same_confirmation(tmp_path):
+    measured(study := make_study(tmp_path, session=(earlier := new_id())))
+    confirmed(study, earlier, numbers=study.to_confirm())
+    session = new_id()
+    first, second = (make_study(tmp_path, session=session, worker=number) for number in range(2))
+
+    assert first.go_on_confirming() == earlier
+    for role, number in first.to_confirm().items():
+        for index in range(1, 4):
+            first.confirmations.remember(earlier, role, index, {"number": number, "run": "y"})
+
+    assert second.go_on_confirming() == second.confirming() == earlier
+    assert make_study(tmp_path, session=(later := new_id())).go_on_confirming() == later
+
+
 def took(study, seconds: float) -> None:
     """Let a study measure a trial that took so long."""
     proposal = study.ask()
