@@ -19,7 +19,7 @@ from pytest_msprof.tuning.opening import Identity, find_study, open_study
 from pytest_msprof.tuning.outcome import Outcome, conclude
 from pytest_msprof.tuning.progress import progress_lines
 from pytest_msprof.tuning.samplers import ANYWHERE, Offer, make_sampler
-from pytest_msprof.tuning.study import Exhausted, TuneStudy
+from pytest_msprof.tuning.study import Exhausted, Spent, TuneStudy
 from pytest_msprof.tuning.trial import Trial
 from pytest_msprof.workers import measured_at_once, wait_for_others
 
@@ -109,10 +109,10 @@ def _proposed(session: MsprofSession, study: TuneStudy, slot: Slot) -> Trial:
         pytest.skip(f"left over: the budget of {minutes:g} minutes ended")
     if study.confirmations.have_begun(study.confirming()):
         pytest.skip("left over: its worker died, and what was found by then is being confirmed")
-    if slot.index and study.is_spent():
-        pytest.skip(f"left over: others measured the rest of {study.plan.n_trials} trials")
     try:
         proposal = study.ask()
+    except Spent as reason:
+        pytest.skip(f"left over: {reason}")
     except Exhausted as reason:
         study.end(str(reason))
         pytest.skip(f"left over: {reason}")

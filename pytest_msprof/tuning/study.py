@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-__all__ = ["Exhausted", "Proposal", "TuneStudy"]
+__all__ = ["Exhausted", "Proposal", "Spent", "TuneStudy"]
 
 CONFIRMS = "confirms"
 """Before the id of a session: whose confirmation it makes or goes on with."""
 ENDED = "ended"
 """The study's attribute that says why a session ended its search."""
+
+
+class Spent(Exhausted):
+    """As many trials were measured, or are being measured, as the plan asks for."""
 
 
 @dataclass(slots=True)
@@ -215,10 +219,13 @@ class TuneStudy:
     def ask(self) -> Proposal:
         """Propose a configuration that was not measured before: the default first.
 
-        Raises `Exhausted` when the space holds nothing new, and when going on promises nothing.
+        Raises `Spent` when the trials are used up, by whichever session, and `Exhausted` when the space
+        holds nothing new or going on promises nothing.
         """
         with self._turn(), quiet():
             self._log.free_the_dead(lambda lease: lease is None or self._is_alive(lease))
+            if self.is_spent():
+                raise Spent(f"others measured the rest of {self.plan.n_trials} trials")
             if reason := self.stopped():
                 raise Exhausted(reason)
             return self._accept(*self._asking.next())

@@ -31,9 +31,13 @@ platform.node = lambda: "another-machine"
 sys.path.insert(0, sys.argv[2])
 from test_postgres import opened
 from measured import make_run
-study = opened(sys.argv[1])
+from pytest_msprof.tuning.study import Spent
+study = opened(sys.argv[1], n_trials=int(sys.argv[5]))
 for _ in range(int(sys.argv[3])):
-    proposal = study.ask()
+    try:
+        proposal = study.ask()
+    except Spent:
+        break
     print(study.name, proposal.fields["size"], flush=True)
     if sys.argv[4] == "stay":
         signal.pause()
@@ -105,8 +109,8 @@ def opened(url: str, patience: float | None = None, **values: object) -> TuneStu
     return open_study(Database(url, patience=patience), IDENTITY, plan, session_id=new_id(), explicit=url)[0]
 
 
-def elsewhere(url: str, trials: int, then: str = "go") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", ELSEWHERE, url, str(Path(__file__).parent), str(trials), then]
+def elsewhere(url: str, trials: int, then: str = "go", n_trials: int = 40) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", ELSEWHERE, url, str(Path(__file__).parent), str(trials), then, str(n_trials)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -125,6 +129,16 @@ def test_machines_that_begin_at_once_share_one_study_and_measure_nothing_twice(u
     assert {name for name, _ in lines} == {study.name}
     assert len(sizes) == len(set(sizes)) == 15
     assert len(study.records()) == 15
+
+
+def test_machines_that_race_measure_no_more_than_the_plan_asks_for(url):
+    others = [elsewhere(url, 9, n_trials=9) for _ in range(2)]
+
+    lines = [line for other in others for line in other.communicate()[0].splitlines()]
+
+    assert [other.returncode for other in others] == [0, 0]
+    assert len(lines) == 9
+    assert len(opened(url, n_trials=9).records()) == 9
 
 
 def test_a_machine_that_died_gives_its_trial_back(url):

@@ -17,7 +17,7 @@ from pytest_msprof import SearchSpace, choice, floats, integers
 from pytest_msprof.errors import MetricMissing
 from pytest_msprof.ids import new_id
 from pytest_msprof.tuning.storage import Journals
-from pytest_msprof.tuning.study import Exhausted
+from pytest_msprof.tuning.study import Exhausted, Spent
 
 ASKER = """
 import signal, sys
@@ -104,13 +104,24 @@ def test_conditions_of_the_space_cost_no_trial(tmp_path):
 
 
 def test_an_endless_space_is_never_exhausted(tmp_path):
-    study = make_study(tmp_path, make_plan(SearchSpace(floats("share", 0.0, 1.0), default={"share": 0.5})))
+    study = make_study(tmp_path, make_plan(SearchSpace(floats("share", 0.0, 1.0), default={"share": 0.5}), n_trials=5))
 
     values = [study.ask().fields["share"] for _ in range(5)]
 
     assert values[0] == 0.5
     assert len(set(values)) == 5
     assert all(0 <= value <= 1 for value in values)
+
+
+def test_who_saw_room_for_a_trial_that_another_took_gets_none(tmp_path):
+    first, second = (make_study(tmp_path, make_plan(n_trials=2), session=new_id()) for _ in range(2))
+    first.ask()
+    assert not second.is_spent()
+
+    first.ask()
+
+    with pytest.raises(Spent, match="others measured the rest of 2 trials"):
+        second.ask()
 
 
 def test_the_same_seed_proposes_the_same(tmp_path):

@@ -20,7 +20,7 @@ def distance(fields):
 
 def distances(folder, swarm, trials=60):
     """Return how far each proposal was from the optimum."""
-    study = make_study(folder, make_plan(BOWL, search=swarm, seed=1))
+    study = make_study(folder, make_plan(BOWL, search=swarm, seed=1, n_trials=200))
     found = []
     for _ in range(trials):
         proposal = study.ask()

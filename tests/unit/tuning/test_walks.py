@@ -79,7 +79,7 @@ def test_two_workers_of_a_walk_never_measure_the_same(tmp_path, search):
 def test_manual_goes_through_all_lists_falsy_values_included(tmp_path):
     space = SearchSpace(choice("flag", [False, True]), choice("size", [0, 1]), choice("extra", [[], ["a"]]))
 
-    asked, reason = searched(make_study(tmp_path, make_plan(space, search="manual", n_trials=9)), lambda _: 1.0)
+    asked, reason = searched(make_study(tmp_path, make_plan(space, search="manual", n_trials=10)), lambda _: 1.0)
 
     assert len(asked) == 9
     assert {"flag": False, "size": 0, "extra": []} in asked
@@ -101,7 +101,7 @@ def test_manual_refuses_what_it_cannot_go_through(tmp_path, space, message):
 def test_brute_makes_the_finest_grid_that_the_budget_holds_bounds_included(tmp_path):
     space = SearchSpace(integers("seqs", 3, 100, log=True), floats("share", 0.1, 0.9))
 
-    asked, _ = searched(make_study(tmp_path, make_plan(space, search="brute", n_trials=16)), lambda _: 1.0)
+    asked, _ = searched(make_study(tmp_path, make_plan(space, search="brute", n_trials=17)), lambda _: 1.0)
 
     seqs, shares = sorted({fields["seqs"] for fields in asked[1:]}), sorted({fields["share"] for fields in asked[1:]})
     assert len(asked) == 17
@@ -121,7 +121,7 @@ def test_quick_climbs_to_the_top_of_a_slope_and_ends_there(tmp_path):
     space = SearchSpace(integers("seqs", 1, 512, log=True), steps("tokens", 0, 16, 1), default={"seqs": 1, "tokens": 0})
 
     asked, reason = searched(
-        make_study(tmp_path, make_plan(space, search="quick")),
+        make_study(tmp_path, make_plan(space, search="quick", n_trials=200)),
         lambda fields: 1000.0 - abs(fields["seqs"] - 300) - 10 * abs(fields["tokens"] - 5),
     )
 
@@ -134,7 +134,9 @@ def test_quick_climbs_to_the_top_of_a_slope_and_ends_there(tmp_path):
 def test_quick_ends_where_its_best_point_sits_on_a_bound(tmp_path):
     space = SearchSpace(integers("seqs", 1, 64, log=True), default={"seqs": 64})
 
-    asked, reason = searched(make_study(tmp_path, make_plan(space, search="quick")), lambda fields: fields["seqs"])
+    asked, reason = searched(
+        make_study(tmp_path, make_plan(space, search="quick", n_trials=200)), lambda fields: fields["seqs"]
+    )
 
     assert [fields["seqs"] for fields in asked] == [64, 32]
     assert reason
