@@ -39,8 +39,8 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         beside.replace(path)
 
 
-def check_schema(path: Path, data: dict[str, Any], supported: int) -> None:
-    """Refuse a file that a newer version wrote, by name."""
+def check_schema(path: Path | str, data: dict[str, Any], supported: int) -> None:
+    """Refuse a file, or what else holds *data*, that a newer version wrote, by name."""
     found = data.get("schema_version")
     if not isinstance(found, int):
         raise StoreError(f"{path} has no schema version (this version reads up to {supported})")

@@ -17,6 +17,9 @@ PREFIX = "confirm"
 ENDED = {"run", "failure"}
 """An entry with one of these tells what a launch came to, and `by` whom; another holds the lease of who makes it."""
 
+ORDER = "order"
+"""Key of an entry: the place of its session among those that confirmed, for a clock may be set back."""
+
 
 class Confirmations:
     """The confirming launches in *study*: `confirm:<session>:<role>:<index>` each."""
@@ -38,9 +41,10 @@ class Confirmations:
         return bool(self._entries(f"{PREFIX}:{session_id}:"))
 
     def latest(self) -> str:
-        """Return the session that confirmed last, empty where none did: the id of a session grows with time."""
-        entries = self._entries(f"{PREFIX}:")
-        return max((name.split(":")[1] for name, entry in entries.items() if ENDED & entry.keys()), default="")
+        """Return the session that confirmed last, empty where none did; without an order, ids grow with time."""
+        entries, orders = self._entries(f"{PREFIX}:"), self._orders()
+        ended = (_session(name) for name, entry in entries.items() if ENDED & entry.keys())
+        return max(ended, key=lambda session_id: (orders[session_id], session_id), default="")
 
     def told(self, session_id: str, role: Role, index: int) -> dict[str, Any]:
         """Return what one launch of a session came to, empty before it was told."""
@@ -67,7 +71,16 @@ class Confirmations:
 
     def remember(self, session_id: str, role: Role, index: int, outcome: Mapping[str, Value]) -> None:
         """Remember what became of one confirming launch, or the lease of who makes it."""
-        self._study.set_user_attr(self._name(session_id, role, index), dict(outcome))
+        orders = self._orders()
+        order = orders.get(session_id) or 1 + max(orders.values(), default=0)
+        self._study.set_user_attr(self._name(session_id, role, index), {**outcome, ORDER: order})
+
+    def _orders(self) -> dict[str, int]:
+        """Return the place of each session, 0 where an earlier version kept none."""
+        found: dict[str, int] = {}
+        for name, entry in self._entries(f"{PREFIX}:").items():
+            found[_session(name)] = max(found.get(_session(name), 0), entry.get(ORDER, 0))
+        return found
 
     @staticmethod
     def _name(session_id: str, role: Role, index: int) -> str:
@@ -75,3 +88,7 @@ class Confirmations:
 
     def _entries(self, prefix: str) -> dict[str, dict[str, Any]]:
         return {name: entry for name, entry in self._study.user_attrs.items() if name.startswith(prefix)}
+
+
+def _session(name: str) -> str:
+    return name.split(":")[1]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_msprof.errors import ConfigurationError
 from pytest_msprof.ids import digest
+from pytest_msprof.json_files import check_schema
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.slots import lock_file
 from pytest_msprof.tuning import leases
 from pytest_msprof.tuning.patience import SECONDS, Patience, patient
-from pytest_msprof.tuning.storage import turn
+from pytest_msprof.tuning.storage import SCHEMA_VERSION, turn
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -28,6 +29,8 @@ BEAT = 2.0
 """Seconds between two looks whether the own lock is still held."""
 TO_COME_BACK = 4 * BEAT
 """Seconds within which others hold theirs again, too."""
+FIRST_SCHEMA = 1
+"""Schema version of studies in databases of before they said one."""
 LOCK_DIGITS = 15
 """Hexadecimal digits of a lock's number: PostgreSQL's are signed numbers of 64 bits."""
 
@@ -56,12 +59,20 @@ class Database:
         return sorted(study.study_name for study in self._storage.get_all_studies())
 
     def facts(self, name: str) -> dict[str, Value]:
-        """Return what the study's key depends on."""
-        found = self._storage.get_study_user_attrs(self._storage.get_study_id_from_name(name))
+        """Return what the study's key depends on; raises `SchemaTooNew` where a newer version wrote it."""
+        found = {"schema_version": FIRST_SCHEMA, **self._attributes(name)}
+        check_schema(f"the study {name!r} in {self._url}", found, SCHEMA_VERSION)
         return dict(found.get("facts", {}))
 
+    def order(self, name: str) -> int:
+        """Return the place of the study among those of its name, 0 where an earlier version kept none."""
+        return int(self._attributes(name).get("order", 0))
+
+    def _attributes(self, name: str) -> dict[str, Any]:
+        return self._storage.get_study_user_attrs(self._storage.get_study_id_from_name(name))
+
     def add(self, name: str, identity: Mapping[str, Value]) -> None:
-        """Leave it to the study, whose attributes hold its facts."""
+        """Leave it to the study, whose attributes hold its identity."""
 
     def storage(self, name: str) -> BaseStorage:  # noqa: ARG002 - the signature of a shelf
         """Return the storage of them all."""

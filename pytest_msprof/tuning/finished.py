@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pytest_msprof.errors import UnknownName
 from pytest_msprof.summary import TrialRecord
-from pytest_msprof.tuning.storage import Shelf
+from pytest_msprof.tuning.storage import Shelf, begun
 from pytest_msprof.tuning.trial_log import is_accepted, record_of
 
 __all__ = ["studies", "trials_of"]
@@ -13,7 +15,7 @@ __all__ = ["studies", "trials_of"]
 def studies(shelf: Shelf) -> dict[str, str]:
     """Return the newest study of each case: case → name."""
     found: dict[str, str] = {}
-    for name in sorted(shelf.names(), key=lambda name: name[-36:]):  # the id of a session grows with time
+    for name in sorted(shelf.names(), key=partial(begun, shelf)):
         found[str(shelf.facts(name).get("case", name))] = name
     return found
 

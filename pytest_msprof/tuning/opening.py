@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from pytest_msprof.errors import ConfigurationError
@@ -13,17 +13,16 @@ from pytest_msprof.ids import digest
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.tuning.asking import PRIOR
+from pytest_msprof.tuning.differences import differences
 from pytest_msprof.tuning.plan import TunePlan
 from pytest_msprof.tuning.prior import trials_of_study
 from pytest_msprof.tuning.samplers import Offer
-from pytest_msprof.tuning.storage import SCHEMA_VERSION, Shelf
+from pytest_msprof.tuning.storage import ID_LENGTH, SCHEMA_VERSION, Shelf, begun
 from pytest_msprof.tuning.study import TuneStudy
 
-__all__ = ["Found", "Identity", "differences", "find_study", "open_study"]
+__all__ = ["Found", "Identity", "find_study", "open_study"]
 
 SLUG_LENGTH = 60
-ID_LENGTH = 36
-SHOWN_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,12 @@ def open_study(
 
     Raises `ConfigurationError` where `find_study` does.
     """
-    with shelf.turn(_slug(explicit, plan, identity))():  # who comes second joins the study of who came first
+    slug, facts = _slug(explicit, plan, identity), identity.facts(plan)
+    with shelf.turn(slug)():  # who comes second joins the study of who came first
         found = find_study(shelf, identity, plan, explicit=explicit, fresh=fresh)
-        facts = identity.facts(plan)
-        name = found.name or f"{_slug(explicit, plan, identity)}-{digest(facts)}-{session_id}"
-        if not found.name:
-            shelf.add(name, {"schema_version": SCHEMA_VERSION, "key": digest(facts), "facts": facts})
+        name = found.name or f"{slug}-{digest(facts)}-{session_id}"
+        if name not in shelf.names():
+            shelf.add(name, _identified(shelf, name, slug, facts))
         study = TuneStudy(
             shelf.storage(name),
             name,
@@ -89,21 +88,25 @@ def open_study(
             is_load_side=is_load_side,
         )
         if "case" not in study.attributes:
-            _describe(study, identity, shelf, found)
+            _describe(study, identity, shelf, found, _identified(shelf, name, slug, facts))
     return study, found.note
 
 
-def _describe(study: TuneStudy, identity: Identity, shelf: Shelf, found: Found) -> None:
+def _identified(shelf: Shelf, name: str, slug: str, facts: dict[str, Value]) -> dict[str, Value]:
+    """Return what is kept of a new study's identity; it comes after every other of its *slug*."""
+    others = (other for other in shelf.names() if _is_of(other, slug) and other != name)
+    order = 1 + max(map(shelf.order, others), default=0)
+    return {"schema_version": SCHEMA_VERSION, "order": order, "key": digest(facts), "facts": facts}
+
+
+def _describe(
+    study: TuneStudy, identity: Identity, shelf: Shelf, found: Found, identified: Mapping[str, Value]
+) -> None:
     """Write into a new study what it asks, and what an earlier one measured."""
-    facts = identity.facts(study.plan)
-    described: dict[str, Value] = {
-        "facts": facts,
-        "key": digest(facts),
-        "engine": identity.engine,
-        "case": identity.case,
-    }
+    described = {**identified, "engine": identity.engine}
     if found.old:
         described[PRIOR] = trials_of_study(shelf.storage(found.old), found.old)
+    described["case"] = identity.case  # last: who finds it finds everything
     for attribute, value in described.items():
         study.set_attribute(attribute, value)
 
@@ -124,32 +127,36 @@ def find_study(
     if fresh:
         return Found()
     if same:
-        shelf.facts(_newest(same))  # refuses what a newer version wrote
-        return Found(_newest(same))
-    old = {name: found for name in existing if (found := shelf.facts(name)).get("case") == identity.case}
+        newest = _newest(shelf, same)
+        shelf.facts(newest)  # refuses what a newer version wrote
+        return Found(newest)
+    known = {name: shelf.facts(name) for name in existing}
+    old = {name: found for name, found in known.items() if found.get("case") == identity.case}
     if not old:
-        return Found()
-    changed = differences(old[_newest(old)], facts)
+        return Found(note=_namesake(plan, known[_newest(shelf, known)], facts) if known else "")
+    newest = _newest(shelf, old)
+    changed = differences(old[newest], facts)
     if explicit:
         raise ConfigurationError(
             f"study {redact(explicit)!r} answers another question: {changed}; --msprof-fresh starts over"
         )
-    return Found(note=f"new study: {changed}", old=_newest(old))
+    return Found(note=f"new study: {changed}", old=newest)
 
 
-def differences(old: Mapping[str, Value], new: Mapping[str, Value]) -> str:
-    """Say in one line what changed between two identities."""
-    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and not name.endswith("_digest")]
-    return "; ".join(f"{name}: {_short(old.get(name))} → {_short(new.get(name))}" for name in names) or "the space"
+def _namesake(plan: TunePlan, other: Mapping[str, Value], facts: Mapping[str, Value]) -> str:
+    """Say what the study of another case asks that was given the same name, empty where both have one space."""
+    if not plan.name or other.get("space_digest") == facts["space_digest"]:
+        return ""
+    changed = differences({**other, "case": facts["case"]}, facts)
+    return f"the name {plan.name!r} is that of another study, too ({other.get('case')}), which stays apart: {changed}"
 
 
 def _is_of(name: str, slug: str) -> bool:
     return re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{16}}-[0-9a-f-]{{{ID_LENGTH}}}", name) is not None
 
 
-def _newest(names: Iterable[str]) -> str:
-    """Return the one whose session began last: the id of a session grows with time."""
-    return max(names, key=lambda name: name[-ID_LENGTH:])
+def _newest(shelf: Shelf, names: Iterable[str]) -> str:
+    return max(names, key=partial(begun, shelf))
 
 
 def _slug(explicit: str | None, plan: TunePlan, identity: Identity) -> str:
@@ -160,8 +167,3 @@ def _slug(explicit: str | None, plan: TunePlan, identity: Identity) -> str:
 
 def _words(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[-SLUG_LENGTH:]
-
-
-def _short(value: Value) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"

@@ -236,6 +236,7 @@ class TunePlan:
             "load": self.load,
             "search": self.search_name,
             "seed": self.seed,
+            **({"where": sorted(condition.text for condition in self.space.where)} if self.space.where else {}),
             **({"objectives": self.goals.describe()} if self.goals else {}),
             **({"price_per_hour": self.price_per_hour} if self.price_per_hour is not None else {}),
         }

@@ -19,12 +19,13 @@ from pytest_msprof.tuning import leases
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-__all__ = ["SCHEMA_VERSION", "Journals", "Shelf", "open_journal", "turn"]
+__all__ = ["ID_LENGTH", "SCHEMA_VERSION", "Journals", "Shelf", "begun", "open_journal", "turn"]
 
 SCHEMA_VERSION = 1
-"""Version of a study's identity file. 1: first release."""
+"""Version of a study's identity: a file beside its journal, attributes in a database. 1: first release."""
 
-
+ID_LENGTH = 36
+"""Characters at the end of a study's name that are the id of the session that began it."""
 PATIENCE = 60.0
 """Seconds that a lock is waited for: it is held for as long as a write or a suggestion takes."""
 PAUSE = 0.005
@@ -94,7 +95,10 @@ class Shelf(Protocol):
         """Return the names of all studies, sorted."""
 
     def facts(self, name: str) -> dict[str, Value]:
-        """Return what the study's key depends on."""
+        """Return what the study's key depends on; raises `SchemaTooNew` where a newer version wrote it."""
+
+    def order(self, name: str) -> int:
+        """Return the place of the study among those of its name, 0 where an earlier version kept none."""
 
     def add(self, name: str, identity: Mapping[str, Value]) -> None:
         """Make room for a study."""
@@ -111,6 +115,14 @@ class Shelf(Protocol):
 
     def is_alive(self, lease: Mapping[str, Any] | None) -> bool:
         """Say whether the holder of *lease* still runs."""
+
+
+def begun(shelf: Shelf, name: str) -> tuple[int, str]:
+    """Return what sorts studies by when they were begun, even where the clock was set back in between.
+
+    Those without an order sort by the session in their name, whose id grows with time.
+    """
+    return shelf.order(name), name[-ID_LENGTH:]
 
 
 class Journals:
@@ -132,6 +144,10 @@ class Journals:
         stored = read_json(path)
         check_schema(path, stored, SCHEMA_VERSION)
         return dict(stored.get("facts", {}))
+
+    def order(self, name: str) -> int:
+        """Return the place of the study among those of its name, 0 where an earlier version kept none."""
+        return int(read_json(self._path(name, ".json")).get("order", 0))
 
     def add(self, name: str, identity: Mapping[str, Value]) -> None:
         """Write down a study's identity."""

@@ -217,7 +217,7 @@ def test_one_name_for_two_spaces_shows_what_differs(project):
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     told = " ".join(refused.errlines)
     assert "study 'tonight' answers another question" in told
-    assert '{"capacity": "1 | 2 | 4 | 8"} → {"capacity": "1 | 16"}' in told
+    assert "space.capacity: 1 | 2 | 4 | 8 → 1 | 16" in told
 
 
 def test_two_studies_of_one_name_in_one_suite_do_not_meet(project):
@@ -226,8 +226,11 @@ def test_two_studies_of_one_name_in_one_suite_do_not_meet(project):
     for path in project.path.glob("test_*.py"):
         path.write_text(path.read_text().replace("n_trials=1", "n_trials=1, name='same'"))
 
-    project.run().assert_outcomes(passed=4)
+    result = project.run()
 
+    result.assert_outcomes(passed=4)
+    assert "note: the name 'same' is that of another study, too (" in said(result)
+    assert "space.capacity: 1 | 2 | 4 | 8 → 1 | 16" in said(result)
     assert len(list((project.path / ".msprof" / "studies").glob("*.json"))) == 2
 
 

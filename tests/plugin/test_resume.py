@@ -123,7 +123,7 @@ def test_another_question_is_a_new_study_and_what_changed_is_said(project):
     result = project.run()
 
     result.assert_outcomes(passed=2, skipped=2)
-    assert 'note: new study: space: {"capacity": "1 | 2 | 4"} → {"capacity": "1 | 2 | 8"}' in said(result)
+    assert "note: new study: space.capacity: 1 | 2 | 4 → 1 | 2 | 8" in said(result)
 
 
 def test_what_another_study_measured_is_not_measured_again(project):

@@ -33,17 +33,24 @@ class Told:
         return self
 
     def confirmed(
-        self, role: str, throughputs: Sequence[float], *, ttft: float = 0.1, failed: int = 0, client_limited: str = ""
+        self,
+        role: str,
+        throughputs: Sequence[float],
+        *,
+        ttft: float = 0.1,
+        failed: int = 0,
+        client_limited: str = "",
+        session: str = SESSION,
     ):
         """Tell the confirming launches of *role*."""
         number = self.study.ranking()[role]
         for index, throughput in enumerate(throughputs):
             run = self.kept(make_run(throughput, ttft, client_limited=client_limited))
             broken = self.study.plan.infeasible(self.study.plan.measure(run))
-            self.study.confirmations.remember(SESSION, role, index, {"number": number, "run": run.id, "broken": broken})
+            self.study.confirmations.remember(session, role, index, {"number": number, "run": run.id, "broken": broken})
         for index in range(failed):
             outcome = {"number": number, "failure": "timeout", "reason": "too slow"}
-            self.study.confirmations.remember(SESSION, role, len(throughputs) + index, outcome)
+            self.study.confirmations.remember(session, role, len(throughputs) + index, outcome)
         return self
 
     def kept(self, run):
@@ -223,6 +230,16 @@ def test_a_session_that_measures_nothing_anew_repeats_what_an_earlier_one_confir
 
     assert later.verdict == f"as an earlier session confirmed: {before}"
     assert len(later.confirmations) == 2
+
+
+def test_the_session_that_confirmed_last_is_repeated_even_where_the_clock_was_set_back(told):
+    study = told().trials((100, 0.1), (200, 0.1))
+    study.confirmed("winner", around(200), session="b").confirmed("default", around(100), session="b")
+    study.confirmed("winner", around(300), session="a").confirmed("default", around(100), session="a")
+
+    later = conclude(study.study, "c", study.load).summary
+
+    assert "+200%" in later.verdict
 
 
 def test_launches_that_were_pruned_confirm_nothing(told):
