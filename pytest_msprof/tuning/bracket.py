@@ -22,6 +22,8 @@ LEAST_STRAIN, MOST_STRAIN = 0.02, 2.0
 """What a secant sees of the strain: a queue that has no end would draw it to the other end of a bracket."""
 WORTH_A_RUN = 1.05
 """Throughput of the least load that missed, over the best that held, below which the rest is not looked for."""
+CLEARLY_LESS = 1.1
+"""Factor between two throughputs that neither noise nor a little more load makes up for."""
 SATURATED, MUCH_HIGHER = 1.02, 1.25
 """Growth of the throughput, and of the load for it, at which a heavier load is not worth a run."""
 MARGIN = 0.1
@@ -37,7 +39,8 @@ class Bracket:
 
     Where it is told the throughput, too, it ends as soon as no load can bring more than *to_beat*, or
     much more than what held: throughput never falls as a load grows towards its limit, so what the
-    least load that missed brought is more than any load below it can bring.
+    least load that missed brought is more than any load below it can bring. It looks at one load higher
+    here, too, unless that could not bring more either.
     """
 
     def __init__(
@@ -67,6 +70,11 @@ class Bracket:
         return max((load for load, strain in self._strains.items() if strain <= 1), default=None)
 
     @property
+    def _missed(self) -> float | None:
+        """The least load that missed, None while none did."""
+        return min((load for load, strain in self._strains.items() if strain > 1), default=None)
+
+    @property
     def answer(self) -> float:
         """The largest load that held; the one that missed by least where none did."""
         return self.best if self.best is not None else min(self._strains, key=lambda load: self._strains[load])
@@ -80,7 +88,16 @@ class Bracket:
             self._values[self._next] = value
         self._forget_outliers()
         self._left -= 1
-        self._next = self._choose() if self._left > 0 and not self._is_decided() else None
+        self._next = self._following() if self._left > 0 else None
+
+    def _following(self) -> float | None:
+        """Return the load to measure next, None where the search ends."""
+        if not self._is_decided():
+            return self._choose()
+        missed = self._missed
+        if missed is None or missed not in self._values or self._is_hopeless(missed):
+            return None
+        return self._one_higher(missed)
 
     def _forget_outliers(self) -> None:
         """Drop misses below a load that held."""
@@ -90,20 +107,32 @@ class Bracket:
 
     def _is_decided(self) -> bool:
         """Say whether no further load can make a difference that matters."""
-        held = [self._values[load] for load, strain in self._strains.items() if strain <= 1 and load in self._values]
-        missed = min((load for load, strain in self._strains.items() if strain > 1), default=None)
+        at, missed = self._held(), self._missed
         if missed is not None and missed in self._values:
             most = self._values[missed]
-            return most <= max([value * WORTH_A_RUN for value in held] + [self._to_beat or 0.0])
-        at = sorted(load for load, strain in self._strains.items() if strain <= 1 and load in self._values)
+            return most <= max([self._values[load] * WORTH_A_RUN for load in at] + [self._to_beat or 0.0])
         if len(at) < 2:  # noqa: PLR2004 - a growth needs two
             return False
         growth = self._values[at[-1]] / self._values[at[-2]]
         return growth < SATURATED and at[-1] >= at[-2] * MUCH_HIGHER
 
+    def _is_hopeless(self, missed: float) -> bool:
+        """Say whether loads above *missed* could not make a difference that matters even if it had held.
+
+        It brought much less than what is to beat, or no more than a load far below it that held.
+        """
+        most = self._values[missed]
+        stands_still = any(
+            most <= self._values[load] * WORTH_A_RUN and missed >= load * MUCH_HIGHER for load in self._held()
+        )
+        return stands_still or most * CLEARLY_LESS <= (self._to_beat or 0.0)
+
+    def _held(self) -> list[float]:
+        """Return the loads that held and whose throughput is known, ascending."""
+        return sorted(load for load, strain in self._strains.items() if strain <= 1 and load in self._values)
+
     def _choose(self) -> float | None:
-        held = self.best
-        missed = min((load for load, strain in self._strains.items() if strain > 1), default=None)
+        held, missed = self.best, self._missed
         if missed is None:
             return self._beyond(held or self._least)
         if held is None:

@@ -137,3 +137,57 @@ def test_it_ends_where_much_more_load_brings_no_more():
     bracket.tell(0.2, 100.0)
     bracket.tell(0.4, 101.0)
     assert bracket.load is None
+
+
+def test_a_narrow_miss_beside_the_best_is_looked_at_once_more():
+    bracket = Bracket(64, to_beat=100.0)
+    bracket.tell(1.05, 99.0)
+    assert 64 < bracket.load < 80
+    bracket.tell(0.9, 112.0)
+    assert bracket.load > bracket.best > 64
+
+
+def test_two_misses_beside_the_best_end_it():
+    bracket = Bracket(64, to_beat=100.0)
+    bracket.tell(1.05, 99.0)
+    bracket.tell(1.2, 112.0)
+    assert bracket.load is None
+    assert bracket.answer == 64
+
+
+@pytest.mark.parametrize(("strain", "value"), [(2.5, 99.0), (1.05, 90.0)])
+def test_a_wide_miss_and_a_throughput_far_behind_need_no_second_look(strain, value):
+    bracket = Bracket(64, to_beat=100.0)
+    bracket.tell(strain, value)
+    assert bracket.load is None
+
+
+def test_a_narrow_miss_just_above_what_held_is_looked_at_once_more():
+    bracket = Bracket(16)
+    bracket.tell(0.9, 100.0)
+    near = bracket.load
+    bracket.tell(1.05, 104.0)
+    assert near < 16 * 1.25
+    assert bracket.load > near
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("edge", [72.0, 85.0, 100.0])
+def test_an_outlier_does_not_cost_a_configuration_better_than_the_best_its_place(place, edge):
+    """At the first, second or third load a limit is missed that would have held."""
+    bracket, told = Bracket(60.0, to_beat=60.0), 0
+    while (load := bracket.load) is not None:
+        bracket.tell(1.3 if told == place and load <= edge else load / edge, load * 0.99)
+        told += 1
+
+    assert edge / 1.2 <= bracket.best <= edge
+    assert told <= 8
+
+
+def test_a_miss_without_a_throughput_does_not_keep_it_from_ending():
+    bracket = Bracket(64)
+    bracket.tell(math.inf)
+    bracket.tell(0.1, 100.0)
+    while bracket.load is not None and bracket.load < 60:
+        bracket.tell(0.2, 100.5)
+    assert bracket.load is None
