@@ -1,11 +1,12 @@
-"""What the harness itself costs a trial: everything but the engine's start and the load.
+"""What the harness itself costs a trial: everything but the suggestion, the engine's start and the load.
 
     python benchmarks/overhead.py [--trials 24]
 
 Runs a real study on the fake engine in a folder of its own and takes, for each trial, the time of
 its whole test item (setup, call, teardown, publishing and reporting included) less the time the
-engine took to stop and to answer, and the duration of the load. What the load generator does
-around its load (prompts, connections, parsing) is left in.
+engine took to stop and to answer, the duration of the load, and the suggestion: asking the study
+for the next configuration, which is printed apart. What the load generator does around its load
+(prompts, connections, parsing) is left in.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 CONFTEST = """
 import json
@@ -26,25 +28,32 @@ from pytest_msprof.testing import FakeSimulator
 
 from pytest_msprof.pool import ServicePool
 
+from pytest_msprof.tuning.study import TuneStudy
+
 ITEMS = {}
-STOPPED = [0.0]
-stop = ServicePool.stop
+APART = {"stop": 0.0, "suggestion": 0.0}
 
-def timed_stop(pool):
-    started = time.monotonic()
-    stop(pool)
-    STOPPED[0] += time.monotonic() - started
+def timed(name, method):
+    def call(*given):
+        started = time.monotonic()
+        try:
+            return method(*given)
+        finally:
+            APART[name] += time.monotonic() - started
+    return call
 
-ServicePool.stop = timed_stop
+ServicePool.stop = timed("stop", ServicePool.stop)
+TuneStudy.ask = timed("suggestion", TuneStudy.ask)
 
 def pytest_msprof_register_simulators(registry):
     registry.simulators.add("fake", FakeSimulator)
 
 def pytest_runtest_logreport(report):
-    ITEMS.setdefault(report.nodeid, {"seconds": 0.0, "runs": []})
-    ITEMS[report.nodeid]["seconds"] += report.duration - STOPPED[0]
-    STOPPED[0] = 0.0
-    ITEMS[report.nodeid]["runs"] += getattr(report, "msprof", {}).get("runs", [])
+    item = ITEMS.setdefault(report.nodeid, {"seconds": 0.0, "suggestion": 0.0, "runs": []})
+    item["seconds"] += report.duration - sum(APART.values())
+    item["suggestion"] += APART["suggestion"]
+    item["runs"] += getattr(report, "msprof", {}).get("runs", [])
+    APART.update(dict.fromkeys(APART, 0.0))
 
 def pytest_sessionfinish():
     Path("items.json").write_text(json.dumps(ITEMS))
@@ -78,20 +87,23 @@ def main() -> None:
         command = [sys.executable, "-m", "pytest", "-q", "--msprof-engine", "fake", "--msprof-report", "no"]
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         items = json.loads((folder / "items.json").read_text())
-        overheads = [found for item in items.values() if (found := overhead(folder, item)) is not None]
-    overheads = overheads[1:]  # the first trial of a process also imports and opens the study
-    quarters = statistics.quantiles(overheads, n=4)
-    print(f"{len(overheads)} trials: median {1e3 * statistics.median(overheads):.1f} ms a trial")
-    print(f"quartiles {1e3 * quarters[0]:.1f} to {1e3 * quarters[2]:.1f} ms, largest {1e3 * max(overheads):.1f} ms")
+        measured = [item for item in items.values() if item["runs"]][1:]  # the first also imports and opens the study
+        overheads = [overhead(folder, item) for item in measured]
+    print(f"{len(measured)} trials, each beside its start and its load:")
+    print(f"the harness {spread(overheads)}")
+    print(f"the suggestion {spread([item['suggestion'] for item in measured])}")
 
 
-def overhead(folder: Path, item: dict[str, float | list[str]]) -> float | None:
-    """Return the seconds of one item that were neither start nor load, None where it measured nothing."""
-    runs = item["runs"]
-    if not isinstance(runs, list) or not runs or isinstance(item["seconds"], list):
-        return None
-    run = json.loads((folder / ".msprof" / "runs" / runs[0] / "run.json").read_text())
-    return item["seconds"] - run["environment"]["ready_after"] - run["duration"]
+def overhead(folder: Path, item: dict[str, Any]) -> float:
+    """Return the seconds of one item that were neither suggestion nor start nor load."""
+    run = json.loads((folder / ".msprof" / "runs" / item["runs"][0] / "run.json").read_text())
+    return float(item["seconds"] - run["environment"]["ready_after"] - run["duration"])
+
+
+def spread(seconds: list[float]) -> str:
+    """Say what a list of durations comes to."""
+    low, median, high = (1e3 * quarter for quarter in statistics.quantiles(seconds, n=4))
+    return f"{median:.1f} ms (quartiles {low:.1f} to {high:.1f} ms, largest {1e3 * max(seconds):.1f} ms)"
 
 
 if __name__ == "__main__":
