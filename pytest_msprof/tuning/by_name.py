@@ -1,4 +1,4 @@
-"""Samplers of Optuna's and of BoTorch's, by the name of their class."""
+"""Samplers of Optuna's and of BoTorch's: by the name of their class, and which of them are no search here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-__all__ = ["botorch_sampler", "optuna_sampler"]
+__all__ = ["botorch_sampler", "check_sampler", "optuna_sampler"]
 
 INSTEAD = {
     "BruteForceSampler": "search='manual' measures everything",
@@ -52,6 +52,16 @@ def optuna_sampler(name: str, *, seed: int, startup: int) -> BaseSampler:
     accepted = inspect.signature(known[meant].__init__).parameters
     made: BaseSampler = known[meant](**{key: value for key, value in wanted.items() if key in accepted})
     return made
+
+
+def check_sampler(sampler: BaseSampler) -> None:
+    """Raise `ConfigurationError` for a sampler that stops Optuna's own loop, also behind one that fixes parameters."""
+    from optuna import samplers
+
+    inner = getattr(sampler, "_base_sampler", sampler)  # of a PartialFixedSampler, which is a search if that one is
+    if isinstance(inner, samplers.BruteForceSampler | samplers.GridSampler):
+        name = next(kind.__name__ for kind in type(inner).__mro__ if kind.__name__ in INSTEAD)
+        raise ConfigurationError(f"search={name}(…) is no search here: {INSTEAD[name]}")
 
 
 def botorch_sampler(constraints: Sequence[str], *, seed: int, startup: int) -> BaseSampler:

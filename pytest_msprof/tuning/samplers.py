@@ -68,8 +68,11 @@ def finds_fronts(sampler: BaseSampler) -> bool:
 def _made(search: Any, *, seed: int, plan: TunePlan, done: int, offer: Offer) -> BaseSampler:
     import optuna
 
+    from pytest_msprof.tuning.by_name import check_sampler
+
     found = offer(search, seed + done, tuple(plan.subject_to)) if isinstance(search, str) else search
     if isinstance(found, optuna.samplers.BaseSampler):
+        check_sampler(found)
         return found
     if (walk := _walk(search, plan)) is not None:
         from pytest_msprof.tuning.walk_sampler import WalkSampler

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 
 import optuna
 import pytest
-from measured import make_plan
+from measured import make_plan, make_run, make_study
 
+from pytest_msprof import SearchSpace, choice
 from pytest_msprof.errors import ConfigurationError, UnknownName
 from pytest_msprof.tuning.samplers import ANYWHERE, BUILT_IN, make_sampler
 
@@ -65,6 +66,36 @@ def test_a_sampler_of_optuna_is_taken_as_it_is():
     sampler = optuna.samplers.NSGAIISampler(seed=1)
 
     assert made(sampler) is sampler
+
+
+class Branching(optuna.samplers.BruteForceSampler):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (optuna.samplers.BruteForceSampler, r"search=BruteForceSampler\(…\) .* search='manual' measures everything"),
+        (Branching, "search='manual' measures everything"),
+        (lambda: optuna.samplers.GridSampler({"size": [1, 2]}), "search='brute' makes a grid"),
+        (lambda: optuna.samplers.PartialFixedSampler({}, optuna.samplers.BruteForceSampler()), "BruteForceSampler"),
+    ],
+)
+def test_a_sampler_that_would_stop_the_loop_of_optuna_is_refused_with_what_is_possible(make, message):
+    with pytest.raises(ConfigurationError, match=message):
+        made(make())
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_sampler_that_fixes_a_field_of_another_searches_the_rest(tmp_path):
+    space = SearchSpace(choice("size", [1, 2, 4]), choice("kind", ["a", "b"]), default={"size": 1, "kind": "a"})
+    sampler = optuna.samplers.PartialFixedSampler({"kind": "b"}, optuna.samplers.RandomSampler(seed=1))
+    study = make_study(tmp_path, make_plan(space, search=sampler))
+    for _ in range(4):
+        study.tell(study.ask(), make_run(1.0))
+
+    assert [record.fields["kind"] for record in study.records()] == ["a", "b", "b", "b"]
 
 
 def test_a_plugin_is_asked_first():

@@ -103,6 +103,26 @@ def test_conditions_of_the_space_cost_no_trial(tmp_path):
     assert sorted((p.fields["size"], p.fields["depth"]) for p in proposals[1:]) == [(1, 4), (2, 2), (4, 1)]
 
 
+def test_a_proposal_that_was_measured_before_is_answered_from_the_log(tmp_path):
+    class Repeating(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, trial, name, distribution):
+            return 4 if trial.number < 3 else 8
+
+    study = make_study(tmp_path, make_plan(search=Repeating(), subject_to={"ttft.p50": 0.2}))
+    study.tell(study.ask(), make_run(100.0))
+    first = study.ask()
+    study.tell(first, make_run(400.0, ttft=0.3))
+    second = study.ask()
+
+    kept = optuna.load_study(study_name=study.name, storage=Journals(tmp_path).storage(study.name)).trials
+    answered = [trial for trial in kept if "same_as" in trial.user_attrs]
+    assert (first.fields, second.fields) == ({"size": 4}, {"size": 8})
+    assert [trial.user_attrs["same_as"] for trial in answered] == [first.number]
+    assert [(trial.state.name, trial.value, trial.params) for trial in answered] == [("COMPLETE", 400.0, {"size": 4})]
+    assert answered[0].constraints["ttft.p50"] > 0
+    assert len(study.records()) == 2
+
+
 def test_an_endless_space_is_never_exhausted(tmp_path):
     study = make_study(tmp_path, make_plan(SearchSpace(floats("share", 0.0, 1.0), default={"share": 0.5}), n_trials=5))
 
