@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_msprof.errors import ConfigurationError
+from pytest_msprof.errors import ConfigurationError, StoreError
 from pytest_msprof.ids import digest
 from pytest_msprof.json_files import check_schema
 from pytest_msprof.redaction import redact
 from pytest_msprof.results import Value
 from pytest_msprof.slots import lock_file
 from pytest_msprof.tuning import leases
-from pytest_msprof.tuning.patience import SECONDS, Patience, patient
+from pytest_msprof.tuning.patience import SECONDS, Patience, is_locked, patient
 from pytest_msprof.tuning.storage import SCHEMA_VERSION, turn
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Database:
     With PostgreSQL, processes on all machines take turns, and each holds a lock of the server's
     while it lives: so a machine that died or lost its network keeps no trial. A database that is gone,
     locked or full for less than *patience* seconds (30) is waited for, then there is a `StoreError`. Raises
-    `ConfigurationError` for a database that cannot be opened.
+    `ConfigurationError` for a database that cannot be opened, unless another process has locked it.
     """
 
     def __init__(self, url: str, *, patience: float | None = None) -> None:
@@ -49,7 +49,7 @@ class Database:
         is_server = url.partition("://")[0].partition("+")[0] == "postgresql"
         self._server = _Server(url, waiting) if is_server else None
         with self._server.turn("open") if self._server else nullcontext():
-            self._storage = patient(_connected(url), waiting)
+            self._storage = patient(_connected(url, waiting), waiting)
         self._url = redact(url)
         if self._server:
             self._server.hold(leases.my_lease()["token"])
@@ -175,11 +175,11 @@ def _number(name: str) -> int:
     return int(digest(f"pytest-msprof {name}")[:LOCK_DIGITS], 16)
 
 
-def _connected(url: str) -> BaseStorage:
+def _connected(url: str, patience: Patience) -> BaseStorage:
     from optuna.storages import get_storage
 
     with _explained(url):
-        return get_storage(url)
+        return patience(partial(get_storage, url), only=is_locked)
 
 
 @contextmanager
@@ -187,6 +187,8 @@ def _explained(url: str) -> Iterator[None]:
     """Turn what goes wrong while a database is opened into one line with what to do."""
     try:
         yield
+    except StoreError:
+        raise
     except ImportError as error:
         cause = error.__cause__ or error.__context__ or error
         module = getattr(cause, "name", None) or "its driver"

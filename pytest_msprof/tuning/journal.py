@@ -1,9 +1,10 @@
-"""The journal of a study: one line a change, whole or not at all, and one line of explanation where it cannot grow."""
+"""The journal of a study: one line a change, whole or not at all, and one line of explanation where it cannot grow or be read."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,20 @@ class JournalFile(JournalFileBackend):
     def __init__(self, path: Path, lock: _Lock) -> None:
         super().__init__(str(path), lock_obj=lock)  # type: ignore[arg-type]  # what Optuna calls of a lock
         self._path, self._own_lock = path, lock
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Return the records from this number on; raises `StoreError` at one that is damaged."""
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            raise StoreError(
+                f"the study's journal {self._path} is damaged in line {self._damaged_line()}: {error}; put back a copy "
+                "of it, or move it away: the study begins anew, and recorded runs answer what they can"
+            ) from None
+
+    def _damaged_line(self) -> int:
+        with self._path.open("rb") as file:
+            return next((number for number, line in enumerate(file, 1) if not _is_record(line)), 0)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write the records and force them to disk; raises `StoreError` where that cannot be."""
@@ -55,6 +70,14 @@ class JournalFile(JournalFileBackend):
                 raise
         finally:
             os.close(file)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return line.endswith(b"\n")
 
 
 def _write(file: int, record: bytes) -> None:

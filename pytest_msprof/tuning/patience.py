@@ -13,7 +13,7 @@ from pytest_msprof.redaction import redact
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-__all__ = ["Patience", "patient"]
+__all__ = ["Patience", "is_locked", "patient"]
 
 Answer = TypeVar("Answer")
 SECONDS = 30.0
@@ -33,14 +33,17 @@ class Patience:
         self._name, self._seconds = redact(url), SECONDS if seconds is None else seconds
         self._has_given_up = False
 
-    def __call__(self, call: Callable[[], Answer]) -> Answer:
-        """Return what *call* returns; raises `StoreError` where the database does not come back, or refuses it."""
+    def __call__(self, call: Callable[[], Answer], *, only: Callable[[Exception], bool] = lambda _: True) -> Answer:
+        """Return what *call* returns; raises `StoreError` where the database does not come back, or refuses it.
+
+        Of what a database says, *only* this is waited for; the rest is left to the caller as it came.
+        """
         deadline = time.monotonic() + (0.0 if self._has_given_up else self._seconds)
         while True:
             try:
                 answer = call()
             except Exception as error:
-                if (cause := _of_database(error)) is None:
+                if (cause := _of_database(error)) is None or not only(cause):
                     raise
                 if not _may_pass(cause) or time.monotonic() >= deadline:
                     self._has_given_up = _may_pass(cause)
@@ -76,6 +79,11 @@ class _Patient:
 
     def _called(self, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return self._patience(partial(method, *arguments, **named))
+
+
+def is_locked(cause: Exception) -> bool:
+    """Say whether a database cannot be opened since another process has it for itself."""
+    return "is locked" in str(cause)
 
 
 def _of_database(error: Exception) -> Exception | None:

@@ -61,6 +61,20 @@ def test_the_identity_of_a_study_lies_beside_its_journal(tmp_path):
     assert shelf.facts("b") == {"seed": 2}
 
 
+@pytest.mark.parametrize("garbage", [b"garbage\n", b"\xff\xfe\n", b"{}}\n"])
+def test_a_journal_that_is_damaged_in_the_middle_is_named_with_the_line_and_what_to_do(tmp_path, garbage):
+    path = tmp_path / "s.journal"
+    note(path, "before")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:1], garbage, *lines[1:]]))
+
+    with pytest.raises(StoreError, match=rf"journal {path} is damaged in line 2: .*; put back a copy of it, or move it"):
+        note(path, "after")
+
+    path.rename(tmp_path / "away")
+    assert note(path, "anew").user_attrs == {"anew": 1}
+
+
 def test_an_identity_that_is_newer_or_damaged_is_named(tmp_path):
     shelf = Journals(tmp_path)
     shelf.add("newer", {"schema_version": 99, "facts": {}})
@@ -181,6 +195,23 @@ def test_a_database_that_is_locked_is_waited_for_and_then_named(tmp_path):
     other.close()
 
     assert hasty.user_attrs == {"two": 2}
+
+
+def test_a_database_that_is_locked_while_it_is_opened_is_waited_for_and_then_named(tmp_path):
+    url = f"sqlite:///{tmp_path}/studies.db?timeout=0.05"
+    Database(url)
+    other = sqlite3.connect(tmp_path / "studies.db", isolation_level=None, check_same_thread=False)
+
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match=r"studies\.db.*' cannot be used for 0\.3 s: database is locked; what was"):
+        Database(url, patience=0.3)
+    freed = threading.Timer(0.3, other.rollback)
+    freed.start()
+    found = Database(url).names()
+    freed.join()
+    other.close()
+
+    assert found == []
 
 
 def test_what_no_waiting_mends_is_said_at_once():
