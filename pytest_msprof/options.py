@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_msprof.errors import ConfigurationError, InvalidSettings, UnknownName
+from pytest_msprof.errors import ConfigurationError, InvalidSettings, MsprofError, UnknownName
 
 __all__ = ["Options", "add_options", "as_usage_error", "check_names", "keep_rootdir"]
 
@@ -229,6 +229,6 @@ def _at_least_one(name: str, value: int | str) -> int:
     return number
 
 
-def as_usage_error(error: ConfigurationError) -> pytest.UsageError:
+def as_usage_error(error: MsprofError) -> pytest.UsageError:
     """Translate at pytest's border: exit code 4 and one message, no traceback."""
     return pytest.UsageError(f"msprof: {error}")

@@ -111,7 +111,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not ours and PROBLEMS not in config.stash:
         return
     from pytest_msprof.collection import put_in_order, slot_of
-    from pytest_msprof.errors import ConfigurationError
+    from pytest_msprof.errors import ConfigurationError, StoreError
     from pytest_msprof.options import as_usage_error
 
     try:
@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             from pytest_msprof.studies import check_studies
 
             check_studies(session_of(config), ours)
-    except ConfigurationError as error:
+    except (ConfigurationError, StoreError) as error:
         if (output := getattr(config, "workeroutput", None)) is None:
             raise as_usage_error(error) from None
         output["msprof_usage_error"] = str(error)

@@ -1,4 +1,4 @@
-"""The journal of a study: one line a change, whole or not at all, and one line of explanation where it cannot grow or be read."""
+"""The journal of a study: one line a change, whole or not at all, and one sentence where that cannot be."""
 
 from __future__ import annotations
 

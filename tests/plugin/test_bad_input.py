@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from fake_project import said
@@ -205,6 +207,34 @@ def test_a_study_of_a_newer_version_is_refused_with_both_versions(project):
 
     assert "schema" in project.reports()["test_study[fake-trial-0]"].why
     assert project.launches() == 2
+
+
+def test_a_named_study_of_a_newer_version_ends_the_collection(project):
+    project.study(SPACE, n_trials=1)
+    project.run("--msprof-study", "tonight")
+    (path,) = (project.path / ".msprof" / "studies").glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 9}))
+
+    refused = project.run("--msprof-study", "tonight")
+
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "has schema version 9, but this version reads up to 1" in " ".join(refused.errlines)
+
+
+def test_a_database_that_is_locked_from_the_start_ends_the_collection(project):
+    project.conftest("""
+        from pytest_msprof.tuning import patience
+
+        patience.SECONDS = 0.5
+    """)
+    project.study(SPACE, n_trials=1)
+    with closing(sqlite3.connect(project.path / "studies.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        refused = project.run("--msprof-study", "sqlite:///studies.db?timeout=0.05")
+
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "cannot be used for 0.5 s: database is locked" in " ".join(refused.errlines)
 
 
 def test_one_name_for_two_spaces_shows_what_differs(project):

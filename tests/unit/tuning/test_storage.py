@@ -68,7 +68,7 @@ def test_a_journal_that_is_damaged_in_the_middle_is_named_with_the_line_and_what
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:1], garbage, *lines[1:]]))
 
-    with pytest.raises(StoreError, match=rf"journal {path} is damaged in line 2: .*; put back a copy of it, or move it"):
+    with pytest.raises(StoreError, match=rf"{path} is damaged in line 2: .*; put back a copy of it, or move it"):
         note(path, "after")
 
     path.rename(tmp_path / "away")
