@@ -141,14 +141,13 @@ def _bars(points: Sequence[EffectPoint]) -> str:
 
 
 def _figures(metric: str, points: Sequence[EffectPoint]) -> str:
-    """Return means with half of their 90 % intervals: `8: 1,155 ± 134, 128: 1,437 ± 69.2 token/s`."""
-    texts = [(metric_value(metric, point.mean), metric_value(metric, (point.high - point.low) / 2)) for point in points]
-    units = {text.partition(" ")[2] for pair in texts for text in pair}
+    """Return means with their 90 % intervals: `8: 1,155 (1,010–1,277), 128: 1,437 (1,375–1,514) token/s`."""
+    texts = [[metric_value(metric, value) for value in (point.mean, point.low, point.high)] for point in points]
+    units = {text.partition(" ")[2] for row in texts for text in row}
     unit = f" {units.pop()}" if len(units) == 1 else ""
-    figures = [
-        f"{field_value(point.value)}: {mean.removesuffix(unit)} ± {half.removesuffix(unit)}"
-        for point, (mean, half) in zip(points, texts, strict=True)
-    ]
+    bare = [[text.removesuffix(unit) for text in row] for row in texts]
+    told = zip(points, bare, strict=True)
+    figures = [f"{field_value(point.value)}: {mean} ({low}–{high})" for point, (mean, low, high) in told]
     return f"{', '.join(figures)}{unit}".rstrip()
 
 
