@@ -65,8 +65,6 @@ class MsprofSession:
         """Open studies, by case."""
         self.trials: dict[str, Trial] = {}
         """What each item of a study measures, by node id: a rerun measures the same."""
-        self.unmeasurable: dict[str, str] = {}
-        """What a run of a study lacked that the study asks for, by case: every other trial would lack it too."""
         self.awaited: set[tuple[str, str]] = set()
         """Studies, and the kind of item that waited for other workers there."""
         self._unreachable: ServiceError | None = None

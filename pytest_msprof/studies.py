@@ -41,9 +41,9 @@ def next_trial(
     session: MsprofSession, item: pytest.Function, slot: Slot, engine: str, simulator: type[SimulatorInterface]
 ) -> Trial:
     """Return what this item measures; skips where nothing is left to measure."""
-    if slot.kind == "trial" and (why := session.unmeasurable.get(case_of(item))):
-        pytest.skip(f"left over: {why}")
     study = _study(session, item, engine, simulator)
+    if slot.kind == "trial" and (why := _why_vain(study)):
+        pytest.skip(f"left over: {why}")
     if slot.kind == "result":
         return Trial(fields={}, number=-1, study=study.name, slot=slot, _study=study, _session=session.id, told=True)
     again = session.trials.get(item.nodeid)
@@ -268,13 +268,19 @@ def _settled(item: pytest.Function) -> Iterator[None]:
 
 def _mark_unmeasured(item: pytest.Function, trial: Trial, error: MetricMissing) -> None:
     """Let nobody measure again what lacks a metric: this configuration, or all of them where none had it so far."""
-    session, case = session_of(item.config), case_of(item)
-    if trial.slot.kind == "trial" and any(record.metrics for record in session.studies[case].records()):
+    study = session_of(item.config).studies[case_of(item)]
+    if trial.slot.kind == "trial" and any(record.metrics for record in study.records()):
         trial.fail(error)
         _tell_hooks(item, trial)
-    else:
-        trial.release()
-        session.unmeasurable[case] = str(error)
+        return
+    trial.release()
+    if trial.slot.kind == "trial":
+        study.end(f"nothing could be measured: {error}")
+
+
+def _why_vain(study: TuneStudy) -> str:
+    """Say what a run lacked that the study asks for, where every other trial would lack it too; empty elsewhere."""
+    return "" if study.records() else study.why_ended()
 
 
 def _tell_hooks(item: pytest.Function, trial: Trial) -> None:
@@ -293,9 +299,6 @@ def conclude_item(item: pytest.Function) -> None:
     if slot := slot_of(item):
         wait_for_others(session, item, slot, study)
     outcome = _outcome(session, study)
-    if (why := session.unmeasurable.get(case_of(item))) and not outcome.summary.trials:
-        verdict = f"nothing could be measured: {why}"
-        outcome = outcome._replace(summary=outcome.summary.model_copy(update={"verdict": verdict}), failure=verdict)
     write_best(session.options.folder, outcome.summary)
     item.user_properties.append(("msprof.verdict", outcome.summary.verdict))
     facts = item.stash.setdefault(FACTS, {})

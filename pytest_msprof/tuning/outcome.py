@@ -40,14 +40,14 @@ def conclude(study: TuneStudy, session_id: str, load: Callable[[str], Run]) -> O
     confirmations, earlier = _confirmed(study, session_id, load)
     winner = _winner(plan, confirmations, study.ranking())
     deltas = _deltas(plan, confirmations, winner)
-    verdict, failure = _verdict(plan, records, confirmations, winner, deltas)
+    stopped = study.why_ended()
+    verdict, failure = _verdict(plan, records, confirmations, winner, deltas) if records else _unmeasured(stopped)
     if earlier:
         verdict = f"as an earlier session confirmed: {verdict}"
         failure = failure and verdict
     facts = study.attributes
     run = _run_of(confirmations, records, winner, load)
     command, environment = _command(run)
-    stopped = study.why_ended()
     return Outcome(
         StudySummary(
             name=facts.get("case", study.name),
@@ -173,8 +173,6 @@ def _verdict(
     deltas: Sequence[Delta],
 ) -> tuple[str, str]:
     """Return the sentence, and the same as a failure where the result fails."""
-    if not records:
-        return "nothing was measured yet", ""
     if all(record.state == "failed" for record in records):
         text = f"all {len(records)} trials failed: {failure_classes(records)}"
         return text, text
@@ -188,6 +186,10 @@ def _verdict(
         why = "nothing else was tried" if alone else "no other configuration held up against it when confirmed"
         return f"keep the default: {why}", ""
     return _against_default(plan, records, confirmations, winner, deltas)
+
+
+def _unmeasured(stopped: str) -> tuple[str, str]:
+    return stopped or "nothing was measured yet", stopped
 
 
 def _described(plan: TunePlan, record: TrialRecord) -> str:

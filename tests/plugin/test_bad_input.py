@@ -83,7 +83,7 @@ def test_a_metric_that_the_benchmark_does_not_provide_costs_one_start_and_says_w
     result.assert_outcomes(failed=2, skipped=2)
     assert project.launches() == 1
     why = project.reports()["test_study[fake-trial-2]"].why
-    assert "left over: this run has no metric 'energy' (it has: success_rate, " in why
+    assert "left over: nothing could be measured: this run has no metric 'energy' (it has: success_rate, " in why
     assert (
         "nothing could be measured: this run has no metric 'energy'" in project.reports()["test_study[fake-result]"].why
     )
@@ -107,10 +107,23 @@ def test_an_objective_that_is_no_number_when_it_is_recorded_is_named_and_measure
 
     reports = project.reports()
     assert f"output_throughput is {figure}" in reports["test_study[fake-trial-0]"].why
-    assert f"left over: output_throughput is {figure}" in reports["test_study[fake-trial-1]"].why
+    assert (
+        f"left over: nothing could be measured: output_throughput is {figure}"
+        in reports["test_study[fake-trial-1]"].why
+    )
     assert f"nothing could be measured: output_throughput is {figure}" in reports["test_study[fake-result]"].why
     (run,) = project.runs()
     assert run.notes[-1] == f"left out, for it is no number: output_throughput is {figure}"
+
+
+def test_workers_measure_once_together_what_nobody_can_measure_again(project):
+    project.study(SPACE, n_trials=4, body=MEASURES.format(when=True, metric="output_throughput", figure="nan"))
+
+    result = project.run("-n", "2")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert len(project.runs()) <= 2
+    assert "nothing could be measured: output_throughput is nan" in project.reports()["test_study[fake-result]"].why
 
 
 def test_one_configuration_without_a_number_is_an_error_and_the_study_goes_on_without_it(project):
