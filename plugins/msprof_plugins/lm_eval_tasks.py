@@ -21,7 +21,7 @@ ENDPOINTS = {False: ("local-completions", "/v1/completions"), True: ("local-chat
 DYING = 0.5
 """Seconds that a dying engine gets to be found dead."""
 AT_ONCE = 4
-"""Requests in flight; with a single one lm_eval takes a request that failed for an answer."""
+"""Requests in flight, unless `num_concurrent` says otherwise."""
 
 
 def lm_eval_scores(
