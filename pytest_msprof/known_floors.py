@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from pytest_msprof.ids import digest
@@ -14,7 +15,7 @@ from pytest_msprof.verdicts import MIN_LAUNCHES
 
 __all__ = ["KnownFloors"]
 
-MACHINE = ("device", "processor", "cores")
+MACHINE = ("device", "processor", "cores", "slot")
 """Facts of the hardware by which a machine is known again."""
 
 
@@ -59,7 +60,8 @@ class KnownFloors:
 
 
 def _key(run: Run) -> str:
-    return same_condition(Condition.of(run))
+    """Return what is equal for one configuration under one load, on whatever machine."""
+    return same_condition(replace(Condition.of(run), hardware=""))
 
 
 def _machine(run: Run) -> str:

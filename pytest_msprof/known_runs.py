@@ -26,10 +26,13 @@ class Condition:
     workload_hash: str
     model_digest: str
     device: str
+    hardware: str = ""
+    """What the engine had for itself: how many devices, how much memory; empty where the run did not say."""
 
     @classmethod
     def of(cls, run: Run) -> Condition:
         """Return the condition that *run* was measured under."""
+        facts = run.environment.get("hardware")
         return cls(
             engine=run.engine,
             version=str(run.environment.get("version", "")),
@@ -39,6 +42,7 @@ class Condition:
             workload_hash=run.workload_hash,
             model_digest=run.model_digest,
             device=run.device,
+            hardware=str(facts.get("slot", "")) if isinstance(facts, Mapping) else "",
         )
 
 

@@ -15,7 +15,7 @@ from pytest_msprof.collection import FACTS, case_of, is_worker, repeat_of
 from pytest_msprof.errors import ConfigurationError, ModelNotFound, ServiceError
 from pytest_msprof.fields import OptimizerConfigField
 from pytest_msprof.golden import Golden, GoldenStore
-from pytest_msprof.hardware import device_kind, hardware
+from pytest_msprof.hardware import device_kind, hardware, slot_hardware
 from pytest_msprof.ids import digest, directory_digest, new_id
 from pytest_msprof.interfaces import LaunchContext, SimulatorInterface
 from pytest_msprof.known_floors import KnownFloors
@@ -207,18 +207,19 @@ class MsprofSession:
         service: Service = hook.pytest_msprof_launch_service(simulator=operator, item=item) or launch(
             operator, **given, is_ready=lambda started: hook.pytest_msprof_service_ready(service=started)
         )
+        own = {} if self.options.base_url else {"slot": slot_hardware(slot.devices)}
         try:
-            self._describe(service, launch_id, hook)
+            self._describe(service, launch_id, hook, own)
         except BaseException:
             service.stop()
             raise
         return service
 
     @staticmethod
-    def _describe(service: Service, launch_id: str, hook: Any) -> None:
-        """Put the facts together that each run of *service* carries."""
+    def _describe(service: Service, launch_id: str, hook: Any, own: Mapping[str, Value]) -> None:
+        """Put the facts together that each run of *service* carries; *own* are those of its hardware alone."""
         service.launch_id = launch_id
-        service.environment |= {"hardware": hardware(), "ready_after": service.ready_after}
+        service.environment |= {"hardware": {**hardware(), **own}, "ready_after": service.ready_after}
         hook.pytest_msprof_update_environment(environment=service.environment, service=service)
 
     def context(self, folder: Path | None, *, devices: tuple[str, ...] = ()) -> LaunchContext:
@@ -382,6 +383,19 @@ class MsprofSession:
     def device(self) -> str:
         """Kind of the device that serves; unknown for a service that runs elsewhere."""
         return "elsewhere" if self.options.base_url else device_kind()
+
+    @property
+    def hardware(self) -> str:
+        """What each engine of this session has for itself; unknown for a service that runs elsewhere."""
+        return self.device if self.options.base_url else slot_hardware(self.options.devices[0])
+
+    def check_slots(self) -> None:
+        """Raise `ConfigurationError` where the device slots are not alike: a study would mix what they measure."""
+        kinds = sorted({slot_hardware(devices) for devices in self.options.devices})
+        if len(kinds) > 1 and not self.options.base_url:
+            raise ConfigurationError(
+                f"a study compares what ran on equal devices, but the slots of --msprof-devices are {'; '.join(kinds)}"
+            )
 
     def devices_of(self, service: Service) -> int:
         """Count the devices of the slot that *service* has: a processor is one; 0 where nobody named accelerators."""

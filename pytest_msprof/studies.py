@@ -95,6 +95,7 @@ def _measured_before(
         workload_hash=trial.asked.hash(tokenizer_digest(operator.tokenizer_path)),
         model_digest=session.model_digest,
         device=session.device,
+        hardware=session.hardware,
     )
     found = session.known_runs.find(condition)
     return found if found is not None and trial.can_learn_from(found) else None
@@ -181,19 +182,21 @@ def _identity(session: MsprofSession, case: str, engine: str, simulator: type[Si
         engine=engine,
         version=session.operator(simulator).engine_version(),
         model=session.model_digest,
-        hardware=session.device,
+        hardware=session.hardware,
     )
 
 
 def check_studies(session: MsprofSession, items: Sequence[pytest.Item]) -> None:
     """Raise `ConfigurationError` for a study that could not be made or resumed.
 
-    That is one with a search that nobody knows, with fields that its engine does not have, or one
-    that was named and answers another question.
+    That is one with a search that nobody knows, with fields that its engine does not have, on device
+    slots that differ, or one that was named and answers another question.
     """
     found = {
         case_of(item): (item, engine) for item in items if slot_of(item) is not None and (engine := engine_of(item))
     }
+    if found and not session.config.option.collectonly:
+        session.check_slots()
     for item, engine in found.values():
         simulator = session.registry.simulators.get(engine)
         plan = _plan(session, item, simulator)

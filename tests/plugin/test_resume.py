@@ -138,6 +138,18 @@ def test_what_another_study_measured_is_not_measured_again(project):
     assert ": measured" in why
 
 
+def test_other_hardware_is_another_study_and_what_was_measured_on_the_first_answers_nothing(project):
+    project.study(SPACE)
+    project.run("--msprof-devices=0").assert_outcomes(passed=4)
+
+    other = project.run("--msprof-devices=0-1")
+
+    other.assert_outcomes(passed=4)
+    assert "note: new study: hardware: " in said(other)
+    assert sorted(trials(project)) == [1, 1, 2, 2, 4, 4]
+    project.run("--msprof-devices=1").assert_outcomes(passed=1, skipped=3)
+
+
 @pytest.mark.parametrize(("load", "options"), [("LOAD.with_load(concurrency=3)", ()), ("LOAD", ("--msprof-fresh",))])
 def test_another_load_or_the_wish_to_start_over_measures_again(project, load, options):
     project.study(SPACE)

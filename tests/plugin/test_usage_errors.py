@@ -201,3 +201,11 @@ def test_options_of_ours_mean_nothing_to_tests_that_are_not(project):
 
     assert result.ret == 0
     assert not (project.path / ".msprof").exists()
+
+
+def test_a_study_on_slots_that_differ_is_refused(project):
+    project.study(GOOD)
+
+    line = refused(project, "--msprof-devices=0-1,2", run=project.run)
+
+    assert line.startswith("a study compares what ran on equal devices, but the slots of --msprof-devices are ")
