@@ -164,6 +164,7 @@ def test_study(trial, launch_service, load_generator, record):
 def test_a_disk_that_is_full_is_one_sentence_and_the_study_goes_on_with_room(project, monkeypatch):
     project.study(SPACE, n_trials=4, body=FILLS)
     monkeypatch.setenv("IS_FULL", "yes")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "yes")  # no module is to be cut off, which later runs would read
 
     full = project.run()
 
