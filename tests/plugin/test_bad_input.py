@@ -231,6 +231,22 @@ def test_a_study_of_a_newer_version_is_refused_with_both_versions(project):
     assert project.launches() == 2
 
 
+def test_a_damaged_journal_is_one_sentence_and_without_it_the_recorded_runs_answer(project):
+    project.study(SPACE, n_trials=2)
+    project.run().assert_outcomes(passed=3)
+    (journal,) = (project.path / ".msprof" / "studies").glob("*.journal")
+    journal.write_bytes(b"garbage\n" + journal.read_bytes())
+
+    damaged = project.run()
+
+    damaged.assert_outcomes(errors=3)
+    assert f"journal {journal} is damaged in line 1: " in project.reports()["test_study[fake-trial-0]"].why
+    assert "Traceback" not in said(damaged)
+    journal.rename(journal.with_suffix(".damaged"))
+    project.run().assert_outcomes(passed=1, skipped=2)
+    assert len(project.runs()) == 2
+
+
 def test_a_named_study_of_a_newer_version_ends_the_collection(project):
     project.study(SPACE, n_trials=1)
     project.run("--msprof-study", "tonight")
